@@ -1,0 +1,361 @@
+//! Fetching one small document over HTTP, with every wait, size and retry bounded.
+//!
+//! address → attempts until one answers or the deadline passes → bytes
+//!
+//! A failed attempt is repeated only if another one may well go better: the network did not work,
+//! the server said that it is to blame (5xx) or that we are too quick (429). What the server
+//! refuses stays refused. Nothing is decompressed, no cookie is kept, and an `https` address is
+//! never left for plain `http` by a redirect. Root certificates come from a file, so the
+//! system's own list counts and not one that was compiled in.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::{Agent, Timeout};
+
+/// Where Debian keeps the certificate authorities that the system trusts.
+pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Redirects that are followed.
+const MAX_REDIRECTS: u32 = 5;
+/// Longest wait for a name server.
+const RESOLVE: Duration = Duration::from_secs(5);
+/// Longest wait for a connection, its TLS handshake included.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Longest wait for the request to be taken, and then for the head of the answer.
+const HEAD: Duration = Duration::from_secs(10);
+/// Longest silence in the middle of a transfer.
+const SILENCE: Duration = Duration::from_secs(10);
+/// The pause after the first failed attempt; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// How to fetch.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// The largest document that is accepted, in bytes.
+    pub limit: u64,
+    /// How long the whole may take, retries included.
+    pub deadline: Duration,
+    /// How often it is tried at most.
+    pub attempts: u32,
+    /// Whether a proxy is used.
+    pub proxy: Proxy,
+    /// The only certificate authorities that are trusted, as a PEM file. Read for `https` only.
+    pub roots: PathBuf,
+}
+
+/// Whether a proxy is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxy {
+    /// The one that the usual variables name (`https_proxy`, `no_proxy` …), if they do.
+    Environment,
+    /// None, whatever the variables say: for addresses that only this machine can reach, such as
+    /// a metadata service.
+    Never,
+}
+
+impl Default for Fetch {
+    fn default() -> Fetch {
+        Fetch {
+            limit: 1 << 20,
+            deadline: Duration::from_secs(30),
+            attempts: 5,
+            proxy: Proxy::Environment,
+            roots: PathBuf::from(SYSTEM_ROOTS),
+        }
+    }
+}
+
+/// A document could not be fetched. Addresses are shown [`redacted`].
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The address cannot be used.
+    #[error("cannot fetch {url}: {reason}")]
+    Address {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificate authorities cannot be read.
+    #[error("cannot read the certificate authorities in {path}", path = path.display())]
+    Roots {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the parser said.
+        source: io::Error,
+    },
+    /// The server answered, but not with the document.
+    #[error("cannot fetch {url}: the server answered {status}")]
+    Status {
+        /// The address.
+        url: String,
+        /// The status code of HTTP.
+        status: u16,
+    },
+    /// The document is larger than the limit.
+    #[error("cannot fetch {url}: it is larger than {limit} bytes")]
+    TooLarge {
+        /// The address.
+        url: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// The server sends us around.
+    #[error("cannot fetch {url}: more than {MAX_REDIRECTS} redirects")]
+    Redirects {
+        /// The address.
+        url: String,
+    },
+    /// The server could not be talked to.
+    #[error("cannot fetch {url}: {reason} (attempts: {attempts})")]
+    Network {
+        /// The address.
+        url: String,
+        /// What went wrong the last time.
+        reason: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+}
+
+/// Fetches the document at `url`, which is `http` or `https`.
+pub fn fetch(url: &str, how: &Fetch) -> Result<Vec<u8>, FetchError> {
+    let agent = agent(url, how)?;
+    let start = Instant::now();
+    let mut tried = 0;
+    loop {
+        let left = how.deadline.saturating_sub(start.elapsed());
+        tried += 1;
+        let failure = match attempt(&agent, url, how.limit, left) {
+            Ok(bytes) => return Ok(bytes),
+            Err(failure) => failure,
+        };
+        let left = how.deadline.saturating_sub(start.elapsed());
+        let wait = failure.retry_after.unwrap_or_else(|| pause(tried, random()));
+        if !failure.may_pass || tried >= how.attempts || wait >= left {
+            return Err(failure.tell(url, tried));
+        }
+        log::debug!("{}: {}, trying again", redacted(url), failure.reason);
+        thread::sleep(wait);
+    }
+}
+
+/// `url` as it may be shown and logged: without what could be a secret in it, which is the user
+/// information, the query and the fragment.
+pub fn redacted(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (path, rest) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    let query = if rest.starts_with('?') { "?..." } else { "" };
+    format!("{scheme}{host}{path}{query}")
+}
+
+fn agent(url: &str, how: &Fetch) -> Result<Agent, FetchError> {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let https = match scheme.as_deref() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => {
+            let reason = "not an address of http or https".to_owned();
+            return Err(FetchError::Address { url: redacted(url), reason });
+        }
+    };
+    let mut config = Agent::config_builder()
+        .https_only(https)
+        .http_status_as_error(false)
+        .max_redirects(MAX_REDIRECTS)
+        .user_agent(concat!("coreos/", env!("CARGO_PKG_VERSION")))
+        .timeout_resolve(Some(RESOLVE))
+        .timeout_connect(Some(CONNECT))
+        .timeout_send_request(Some(HEAD))
+        .timeout_recv_response(Some(HEAD))
+        .timeout_per_read(Some(SILENCE))
+        .timeout_per_write(Some(SILENCE));
+    if how.proxy == Proxy::Never {
+        config = config.proxy(None);
+    }
+    // An http address may be redirected to an https one; without roots that fails then.
+    let roots = if https { roots(&how.roots)? } else { roots(&how.roots).unwrap_or_default() };
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    Ok(config.tls_config(tls.build()).build().new_agent())
+}
+
+fn roots(path: &Path) -> Result<Vec<Certificate<'static>>, FetchError> {
+    let failed = |source| FetchError::Roots { path: path.to_owned(), source };
+    let pem = std::fs::read(path).map_err(failed)?;
+    let certificates: Vec<_> = ureq::tls::parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "no certificate in it")));
+    }
+    Ok(certificates)
+}
+
+/// Why one attempt failed.
+struct Failure {
+    kind: Kind,
+    reason: String,
+    /// Another attempt may go better.
+    may_pass: bool,
+    /// The pause that the server asked for.
+    retry_after: Option<Duration>,
+}
+
+enum Kind {
+    Address,
+    Status(u16),
+    TooLarge(u64),
+    Redirects,
+    Network,
+}
+
+impl Failure {
+    fn tell(self, url: &str, attempts: u32) -> FetchError {
+        let url = redacted(url);
+        match self.kind {
+            Kind::Address => FetchError::Address { url, reason: self.reason },
+            Kind::Status(status) => FetchError::Status { url, status },
+            Kind::TooLarge(limit) => FetchError::TooLarge { url, limit },
+            Kind::Redirects => FetchError::Redirects { url },
+            Kind::Network => FetchError::Network { url, reason: self.reason, attempts },
+        }
+    }
+}
+
+impl From<ureq::Error> for Failure {
+    /// Messages of ureq that would repeat the address, secrets and all, are not used.
+    fn from(error: ureq::Error) -> Failure {
+        use ureq::Error;
+        let (kind, reason, may_pass) = match error {
+            Error::BadUri(_) | Error::Http(_) => {
+                (Kind::Address, "the address or a redirect is malformed".to_owned(), false)
+            }
+            Error::RequireHttpsOnly(_) => {
+                (Kind::Address, "redirected from https to plain http".to_owned(), false)
+            }
+            Error::TooManyRedirects => (Kind::Redirects, "too many redirects".to_owned(), false),
+            Error::BodyExceedsLimit(limit) => {
+                (Kind::TooLarge(limit), "too large".to_owned(), false)
+            }
+            Error::Timeout(timeout) => (Kind::Network, too_slow(timeout).to_owned(), true),
+            // What TLS finds wrong arrives in this guise, and does not change by itself.
+            Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                (Kind::Network, error.to_string(), false)
+            }
+            Error::Io(error) => (Kind::Network, error.to_string(), true),
+            Error::HostNotFound => (Kind::Network, "host not found".to_owned(), true),
+            Error::ConnectionFailed => (Kind::Network, "connection failed".to_owned(), true),
+            other => (Kind::Network, other.to_string(), false),
+        };
+        Failure { kind, reason, may_pass, retry_after: None }
+    }
+}
+
+fn too_slow(timeout: Timeout) -> &'static str {
+    match timeout {
+        Timeout::Resolve => "no answer from the name server in time",
+        Timeout::Connect => "no connection in time",
+        Timeout::SendRequest | Timeout::RecvResponse => "no answer in time",
+        Timeout::PerRead | Timeout::PerWrite | Timeout::RecvBody => "the transfer stalled",
+        _ => "not done in time",
+    }
+}
+
+fn attempt(agent: &Agent, url: &str, limit: u64, left: Duration) -> Result<Vec<u8>, Failure> {
+    let request = agent.get(url).config().timeout_global(Some(left)).build();
+    let mut response = request.call()?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response.body_mut().with_config().limit(limit).read_to_vec()?);
+    }
+    let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+    Err(Failure {
+        kind: Kind::Status(status.as_u16()),
+        reason: format!("the server answered {}", status.as_u16()),
+        may_pass: status.is_server_error() || status.as_u16() == 429,
+        retry_after: header.and_then(|value| value.trim().parse().ok()).map(Duration::from_secs),
+    })
+}
+
+/// The pause after the attempt of this number, counted from 1: between a half and the whole of a
+/// time that doubles, so that machines which failed together do not come back together.
+fn pause(attempt: u32, random: u64) -> Duration {
+    let whole = FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+    let half = whole.min(LONGEST_PAUSE) / 2;
+    let thousandths = u32::try_from(random % 1001).unwrap_or_default();
+    half + half * thousandths / 1000
+}
+
+/// A number that differs from call to call and from machine to machine.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_a_secret_is_not_shown() {
+        let cases = [
+            ("http://host/path", "http://host/path"),
+            ("https://user:pass@host:8443/a/b?token=1&x#y", "https://host:8443/a/b?..."),
+            ("http://u@evil@host?secret", "http://host?..."),
+            ("http://host/p#fragment?not-a-query", "http://host/p"),
+            ("http://host/with@sign", "http://host/with@sign"),
+            ("nonsense", "nonsense"),
+            ("user:pass@host/x", "host/x"),
+        ];
+        for (url, shown) in cases {
+            assert_eq!(redacted(url), shown);
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_spread() {
+        let cases = [
+            (1, 0, 125),
+            (1, 1000, 250),
+            (2, 0, 250),
+            (3, 500, 750),
+            (5, 1000, 4000),
+            (6, 0, 2000),
+            (u32::MAX, 1000, 4000),
+        ];
+        for (attempt, random, milliseconds) in cases {
+            assert_eq!(
+                pause(attempt, random),
+                Duration::from_millis(milliseconds),
+                "{attempt} {random}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_http_is_fetched() {
+        for url in ["file:///etc/passwd", "ftp://host/x", "host/x", ""] {
+            let error = fetch(url, &Fetch::default()).unwrap_err();
+            assert!(matches!(error, FetchError::Address { .. }), "{url}: {error}");
+        }
+        let error = fetch("http://a b/x", &Fetch::default()).unwrap_err();
+        assert!(matches!(error, FetchError::Address { .. }), "{error}");
+    }
+}
