@@ -1,0 +1,314 @@
+//! The hash tree: its shape, how it is built in one pass, how a block is
+//! checked against it.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::thread;
+
+use sha2::{Digest, Sha256};
+
+use super::{BLOCK, RootHash, Superblock, VerityError};
+
+/// Where the tree begins on the verity partition: after the superblock.
+pub(super) const FIRST_BLOCK: u64 = 1;
+
+/// More than any disk holds, and far from where byte offsets overflow.
+pub(super) const MAX_DATA_BLOCKS: u64 = 1 << 48;
+
+/// Hashes in one hash block.
+const FANOUT: u64 = BLOCK / HASH as u64;
+const HASH: usize = 32;
+
+/// How many data blocks are read and hashed at a time: enough that starting
+/// a thread for half of them costs nothing beside hashing them.
+const CHUNK_BLOCKS: usize = 1024;
+
+type Hash = [u8; HASH];
+
+/// One level of the tree: its place on the verity partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Level {
+    first_block: u64,
+    blocks: u64,
+}
+
+/// The levels over `data_blocks` blocks, the one nearest to the data first.
+/// A single block needs none: its hash is the root hash.
+fn levels(data_blocks: u64) -> Vec<Level> {
+    let mut levels = Vec::new();
+    let mut below = data_blocks;
+    while below > 1 {
+        below = below.div_ceil(FANOUT);
+        levels.push(Level { first_block: 0, blocks: below });
+    }
+    let mut next = FIRST_BLOCK;
+    for level in levels.iter_mut().rev() {
+        level.first_block = next;
+        next += level.blocks;
+    }
+    levels
+}
+
+/// Bytes that the superblock and the tree over `data_blocks` blocks take.
+pub fn partition_size(data_blocks: u64) -> u64 {
+    let tree: u64 = levels(data_blocks).iter().map(|level| level.blocks).sum();
+    (FIRST_BLOCK + tree).saturating_mul(BLOCK)
+}
+
+/// Hashes the data and writes tree and superblock, the superblock last.
+///
+/// Memory is constant: 4 MiB of data, and one block per level. `out` is the
+/// verity partition, or a file as long as [`partition_size`] says.
+pub fn build(
+    superblock: &Superblock,
+    data: &mut impl Read,
+    out: &mut (impl Write + Seek),
+) -> Result<RootHash, VerityError> {
+    superblock.check()?;
+    let hasher = Sha256::new_with_prefix(&superblock.salt);
+    let mut tree = Builder::new(&hasher, superblock.data_blocks, out);
+    let mut chunk = vec![0; CHUNK_BLOCKS * BLOCK as usize];
+    let mut hashes = [[0; HASH]; CHUNK_BLOCKS];
+    let mut left = superblock.data_blocks;
+    while left > 0 {
+        let blocks = left.min(CHUNK_BLOCKS as u64) as usize;
+        let chunk = &mut chunk[..blocks * BLOCK as usize];
+        data.read_exact(chunk).map_err(|source| match source.kind() {
+            std::io::ErrorKind::UnexpectedEof => {
+                VerityError::DataTooShort { blocks: superblock.data_blocks }
+            }
+            _ => VerityError::ReadData { source },
+        })?;
+        hash_blocks(&hasher, chunk, &mut hashes[..blocks]);
+        for hash in &hashes[..blocks] {
+            tree.push(0, *hash)?;
+        }
+        left -= blocks as u64;
+    }
+    let root = tree.finish()?;
+    let write = |source| VerityError::WriteTree { source };
+    out.seek(SeekFrom::Start(0)).map_err(write)?;
+    out.write_all(&superblock.to_block()).map_err(write)?;
+    out.flush().map_err(write)?;
+    Ok(root)
+}
+
+/// Hashes every block of `data`, one half of them on a second core.
+fn hash_blocks(hasher: &Sha256, data: &[u8], hashes: &mut [Hash]) {
+    let hash_all = |data: &[u8], hashes: &mut [Hash]| {
+        for (hash, block) in hashes.iter_mut().zip(data.chunks_exact(BLOCK as usize)) {
+            *hash = hash_block(hasher, block);
+        }
+    };
+    if hashes.len() < CHUNK_BLOCKS {
+        return hash_all(data, hashes);
+    }
+    let half = hashes.len() / 2;
+    let (first_data, second_data) = data.split_at(half * BLOCK as usize);
+    let (first, second) = hashes.split_at_mut(half);
+    thread::scope(|scope| {
+        scope.spawn(|| hash_all(second_data, second));
+        hash_all(first_data, first);
+    });
+}
+
+fn hash_block(salted: &Sha256, block: &[u8]) -> Hash {
+    salted.clone().chain_update(block).finalize().into()
+}
+
+/// A tree being built from its leaves upwards, one open block per level.
+struct Builder<'a, W> {
+    hasher: &'a Sha256,
+    levels: Vec<OpenBlock>,
+    /// Hash of the single block above everything, once known.
+    root: Option<Hash>,
+    out: &'a mut W,
+    /// Block that `out` stands at, if known.
+    position: Option<u64>,
+}
+
+struct OpenBlock {
+    /// Where it goes.
+    block: u64,
+    hashes: Vec<u8>,
+}
+
+impl<'a, W: Write + Seek> Builder<'a, W> {
+    fn new(hasher: &'a Sha256, data_blocks: u64, out: &'a mut W) -> Self {
+        let levels = levels(data_blocks)
+            .iter()
+            .map(|level| OpenBlock {
+                block: level.first_block,
+                hashes: Vec::with_capacity(BLOCK as usize),
+            })
+            .collect();
+        Builder { hasher, levels, root: None, out, position: None }
+    }
+
+    /// Adds a hash to a level; the hash above the top level is the root.
+    fn push(&mut self, level: usize, hash: Hash) -> Result<(), VerityError> {
+        let Some(open) = self.levels.get_mut(level) else {
+            self.root = Some(hash);
+            return Ok(());
+        };
+        open.hashes.extend_from_slice(&hash);
+        if open.hashes.len() == BLOCK as usize { self.close(level) } else { Ok(()) }
+    }
+
+    /// Writes the open block of a level and hands its hash to the next one.
+    fn close(&mut self, level: usize) -> Result<(), VerityError> {
+        let write = |source| VerityError::WriteTree { source };
+        let open = &mut self.levels[level];
+        open.hashes.resize(BLOCK as usize, 0);
+        if self.position != Some(open.block) {
+            self.out.seek(SeekFrom::Start(open.block * BLOCK)).map_err(write)?;
+        }
+        self.out.write_all(&open.hashes).map_err(write)?;
+        open.block += 1;
+        self.position = Some(open.block);
+        let hash = hash_block(self.hasher, &open.hashes);
+        open.hashes.clear();
+        self.push(level + 1, hash)
+    }
+
+    fn finish(mut self) -> Result<RootHash, VerityError> {
+        for level in 0..self.levels.len() {
+            if !self.levels[level].hashes.is_empty() {
+                self.close(level)?;
+            }
+        }
+        Ok(RootHash(self.root.expect("the topmost block was closed: there is at least one block")))
+    }
+}
+
+/// Whether `data`, block `index` of the protected data, is what the tree
+/// says, and the tree what the root hash says.
+pub fn check(
+    superblock: &Superblock,
+    root: &RootHash,
+    tree: &mut (impl Read + Seek),
+    index: u64,
+    data: &[u8; BLOCK as usize],
+) -> Result<bool, VerityError> {
+    superblock.check()?;
+    let blocks = superblock.data_blocks;
+    if index >= blocks {
+        return Err(VerityError::NoSuchBlock { index, blocks });
+    }
+    let hasher = Sha256::new_with_prefix(&superblock.salt);
+    let mut hash = hash_block(&hasher, data);
+    let mut index = index;
+    let mut node = [0; BLOCK as usize];
+    for level in levels(blocks) {
+        let block = level.first_block + index / FANOUT;
+        tree.seek(SeekFrom::Start(block * BLOCK))
+            .and_then(|_| tree.read_exact(&mut node))
+            .map_err(|source| VerityError::ReadTree { block, source })?;
+        let at = (index % FANOUT) as usize * HASH;
+        if node[at..at + HASH] != hash {
+            return Ok(false);
+        }
+        hash = hash_block(&hasher, &node);
+        index /= FANOUT;
+    }
+    Ok(hash == root.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guid::Guid;
+    use std::io::Cursor;
+
+    /// Data whose blocks all differ, as a function of their number.
+    fn block(index: u64) -> [u8; BLOCK as usize] {
+        let mut block = [index as u8; BLOCK as usize];
+        block[..8].copy_from_slice(&index.to_le_bytes());
+        block
+    }
+
+    fn built(blocks: u64) -> (Superblock, RootHash, Vec<u8>) {
+        let superblock = Superblock::new(Guid::NIL, b"salt", blocks).unwrap();
+        let data: Vec<u8> = (0..blocks).flat_map(block).collect();
+        let mut out = Cursor::new(Vec::new());
+        let root = build(&superblock, &mut data.as_slice(), &mut out).unwrap();
+        (superblock, root, out.into_inner())
+    }
+
+    #[test]
+    fn the_top_level_comes_first() {
+        let level = |first_block, blocks| Level { first_block, blocks };
+        for (data_blocks, expected) in [
+            (1, vec![]),
+            (2, vec![level(1, 1)]),
+            (128, vec![level(1, 1)]),
+            (129, vec![level(2, 2), level(1, 1)]),
+            (128 * 128, vec![level(2, 128), level(1, 1)]),
+            (128 * 128 + 1, vec![level(4, 129), level(2, 2), level(1, 1)]),
+        ] {
+            assert_eq!(levels(data_blocks), expected, "{data_blocks} blocks");
+        }
+    }
+
+    #[test]
+    fn the_partition_size_is_what_gets_written() {
+        for blocks in [1, 2, 128, 129, 3000] {
+            let (_, _, written) = built(blocks);
+            assert_eq!(written.len() as u64, partition_size(blocks), "{blocks} blocks");
+        }
+        assert_eq!(partition_size(1 << 19), 4130 * BLOCK);
+        assert_eq!(partition_size(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn every_block_checks_and_no_other_block_in_its_place() {
+        for blocks in [1, 2, 129, 1025] {
+            let (superblock, root, tree) = built(blocks);
+            let mut tree = Cursor::new(tree);
+            for index in 0..blocks {
+                assert!(check(&superblock, &root, &mut tree, index, &block(index)).unwrap());
+            }
+            assert!(!check(&superblock, &root, &mut tree, 0, &block(1)).unwrap());
+            assert!(matches!(
+                check(&superblock, &root, &mut tree, blocks, &block(0)),
+                Err(VerityError::NoSuchBlock { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_changed_tree_no_longer_agrees_with_the_root_hash() {
+        let (superblock, root, tree) = built(129);
+        for at in [BLOCK, 2 * BLOCK] {
+            let mut changed = tree.clone();
+            changed[at as usize] ^= 1;
+            let mut changed = Cursor::new(changed);
+            assert!(!check(&superblock, &root, &mut changed, 0, &block(0)).unwrap());
+        }
+        let truncated = &tree[..BLOCK as usize];
+        assert!(matches!(
+            check(&superblock, &root, &mut Cursor::new(truncated), 0, &block(0)),
+            Err(VerityError::ReadTree { block: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn data_that_ends_early_is_refused() {
+        let superblock = Superblock::new(Guid::NIL, &[], 3).unwrap();
+        let data = [0; 2 * BLOCK as usize];
+        let result = build(&superblock, &mut data.as_slice(), &mut Cursor::new(Vec::new()));
+        assert!(matches!(result, Err(VerityError::DataTooShort { blocks: 3 })));
+    }
+
+    #[test]
+    fn what_lies_behind_the_last_block_does_not_count() {
+        let superblock = Superblock::new(Guid::NIL, &[], 1).unwrap();
+        let mut data = [0; 2 * BLOCK as usize];
+        let root =
+            |data: &[u8]| build(&superblock, &mut &data[..], &mut Cursor::new(Vec::new())).unwrap();
+        let before = root(&data);
+        data[BLOCK as usize] = 1;
+        assert_eq!(root(&data), before);
+        data[0] = 1;
+        assert_ne!(root(&data), before);
+    }
+}
