@@ -1,0 +1,13 @@
+//! The syntax of single values: plain functions from text to a value or a [`Mistake`].
+//!
+//! [`Mistake`]: crate::finding::Mistake
+
+pub(crate) mod check;
+pub(crate) mod content;
+pub(crate) mod name;
+pub(crate) mod password;
+pub(crate) mod path;
+pub(crate) mod permissions;
+pub(crate) mod ssh_key;
+pub(crate) mod unit_name;
+pub(crate) mod url;

@@ -1,0 +1,296 @@
+//! Entries of lists: keys, users, files, units.
+
+use super::check;
+
+#[test]
+fn ssh_keys() {
+    check(&[
+        (
+            "ssh_authorized_keys: ssh-rsa AAAA
+",
+            &[
+                "1:22: error: `ssh_authorized_keys` must be a list, found a single value; put each value on a line of its own, after `- `",
+            ],
+        ),
+        (
+            r#"ssh_authorized_keys:
+  - ssh-rsa VOTRE_CLE_PUBLIQUE core@coreos
+  - ""
+  - |
+    -----BEGIN OPENSSH PRIVATE KEY-----
+    abc
+  - {a: b}
+  - "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC0g+ZTxC7weoIJLUafOgrm+h..."
+"#,
+            &[
+                "2:5: error: not a public key: what follows `ssh-rsa` is not base64; put the line of a `.pub` file here, such as `ssh-ed25519 AAAA... name`",
+                "3:5: error: this key is empty",
+                "5:5: error: this is a private key, which must stay secret; put the line of its `.pub` file here, and make a new pair",
+                "7:5: error: a key must be text, found a mapping; quote a value that contains `: ` or begins with `{`",
+                "8:5: error: not a public key: what follows `ssh-rsa` is not base64; put the line of a `.pub` file here, such as `ssh-ed25519 AAAA... name`",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn users() {
+    check(&[
+        (
+            "users:
+  - default
+  - bob
+  - name: bob
+    nmae: x
+  - passwd: hunter2
+  - name: b b
+  - name: root
+  - name: root
+",
+            &[
+                "2:5: warning: `default` adds nothing: `core` always exists",
+                "3:5: error: an entry of `users` must be a mapping; write `- name: bob`",
+                "5:5: error: unknown key `nmae` in `users`; did you mean `name`?",
+                "6:5: error: this entry of `users` has no `name`",
+                "6:13: error: `passwd` is not a hash; make a hash with `mkpasswd --method=yescrypt`",
+                "7:11: error: `b b` is not a user or group name: only letters, digits, `_`, `-` and `.` are allowed",
+                "9:11: warning: the user `root` is given again: the first is on line 8, the last one counts",
+            ],
+        ),
+        (
+            r#"users:
+  - name: a
+    passwd: hunter2
+    lock_passwd: true
+    sudo: ALL
+    inactive: 30
+    selinux-user: x
+    ssh-import-id: x
+    coreos-ssh-import-github: x
+    coreos-ssh-import-github-users: [x]
+    coreos-ssh-import-url: x
+    no-log-init: true
+    no-create-home: maybe
+    gecos: "a:b"
+    homedir: home
+    shell: bash
+    groups: [docker, "a b"]
+    primary-group: 1x
+    system: yes
+    plain_text_passwd: geheim
+    uid: 1000
+"#,
+            &[
+                "3:13: error: `passwd` is not a hash; make a hash with `mkpasswd --method=yescrypt`",
+                "4:5: warning: `lock_passwd` is not applied: the password is locked if there is no `passwd`",
+                "5:5: warning: `sudo` is not applied: no rights are given; add the user to the group `sudo`",
+                "6:5: warning: `inactive` is not applied: the account does not expire",
+                "7:5: warning: `selinux-user` is not applied: there is no SELinux here",
+                "8:5: warning: `ssh-import-id` is not applied: no keys are fetched; list them as `ssh_authorized_keys`",
+                "9:5: warning: `coreos-ssh-import-github` is not applied: no keys are fetched; list them as `ssh_authorized_keys`",
+                "10:5: warning: `coreos-ssh-import-github-users` is not applied: no keys are fetched; list them as `ssh_authorized_keys`",
+                "11:5: warning: `coreos-ssh-import-url` is not applied: no keys are fetched; list them as `ssh_authorized_keys`",
+                "12:5: warning: `no-log-init` is not applied: logins of the user are recorded",
+                "13:21: error: `no-create-home` must be true or false, found `maybe`",
+                "14:12: error: `gecos` cannot contain `:`",
+                "15:14: error: `homedir` is not an absolute path",
+                "16:12: error: `shell` is not an absolute path",
+                "17:22: error: `a b` is not a user or group name: only letters, digits, `_`, `-` and `.` are allowed",
+                "18:20: error: `1x` is not a user or group name: it must begin with a letter or `_`",
+                "20:5: warning: `plain_text_passwd` is not applied: the password is not set; write a hash as `passwd`",
+                "21:5: warning: `uid` is not applied: the next free number is taken",
+            ],
+        ),
+        (
+            "users:
+  - name: a
+    homedir: /usr/x
+",
+            &[
+                "3:14: error: `homedir` cannot be made: /usr is read-only; writable are /etc, /var, /home, /root, /opt, /srv, /run, /tmp",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn files() {
+    check(&[
+        (
+            "write_files:
+  - content: x
+  - path: etc/x
+  - path: /usr/bin/x
+  - path: /lib64/x
+  - path: /proc/sys/kernel/x
+  - path: /data/x
+  - path: /etc/../x
+  - path: /etc/
+  - path: /tmp/x
+  - path: /etc/x
+    append: true
+    defer: true
+    source: {uri: x}
+",
+            &[
+                "2:5: error: this entry of `write_files` has no `path`",
+                "3:11: warning: this path is relative; it is taken as `/etc/x`",
+                "4:11: error: file cannot be written: /usr is read-only; writable are /etc, /var, /home, /root, /opt, /srv, /run, /tmp",
+                "5:11: error: file cannot be written: /lib64 is read-only; writable are /etc, /var, /home, /root, /opt, /srv, /run, /tmp",
+                "6:11: error: file cannot be written: /proc is the kernel's; writable are /etc, /var, /home, /root, /opt, /srv, /run, /tmp",
+                "7:11: error: file cannot be written: / is read-only; writable are /etc, /var, /home, /root, /opt, /srv, /run, /tmp",
+                "8:11: error: `/etc/../x` is not a file's path: `..` is not allowed; write the path that is meant",
+                "9:11: error: `/etc/` is not a file's path: it names a directory",
+                "10:11: warning: what is in /tmp does not outlive a boot; use /var/tmp, or /run for what only this boot needs",
+                "12:5: error: `append` cannot be done: files are written as a whole; write the whole content",
+                "13:5: warning: `defer` is recognised but not applied by this release",
+                "14:5: error: `source` cannot be done: nothing is fetched; write the content itself",
+            ],
+        ),
+        (
+            r#"write_files:
+  - path: /etc/a
+    permissions: 420
+  - path: /etc/b
+    permissions: 0o644
+  - path: /etc/c
+    permissions: rw-r--r--
+  - path: /etc/d
+    permissions: 493
+  - path: /etc/a
+  - path: /etc/e
+    owner: "a b"
+"#,
+            &[
+                r#"3:18: warning: `420` is read as octal, which is mode 0420; did you mean `"0644"`, which is 420 in decimal?"#,
+                r#"5:18: error: `0o644` are not permissions: octal digits without a prefix are expected; did you mean `"0644"`?"#,
+                r#"7:18: error: `rw-r--r--` are not permissions: octal digits are expected; such as `"0644"`"#,
+                r#"9:18: error: `493` are not permissions: 8 and 9 are not octal digits; did you mean `"0755"`?"#,
+                "10:11: warning: the file `/etc/a` is given again: the first is on line 2, the last one counts",
+                "12:12: error: `a b` is not a user or group name: only letters, digits, `_`, `-` and `.` are allowed; an owner is written `user`, `user:group` or `:group`",
+            ],
+        ),
+        (
+            r#"write_files:
+  - path: /etc/a
+    encoding: base-64
+  - path: /etc/b
+    encoding: rot13
+  - path: /etc/c
+    encoding: b64
+    content: "***"
+  - path: /etc/d
+    encoding: gzip
+    content: abc
+  - path: /etc/e
+    encoding: gz+b64
+    content: aGVsbG8=
+  - path: /etc/f
+    content: !!binary |
+      *
+"#,
+            &[
+                "3:15: error: unknown encoding `base-64`; did you mean `base64`?",
+                "5:15: error: unknown encoding `rot13`; known are `text/plain`, `base64`, `b64`, `gzip`, `gz`, `gzip+base64`, `gzip+b64`, `gz+base64` and `gz+b64`",
+                "8:14: error: `content` cannot be decoded as `base64`: it has characters that base64 does not have, or is cut off",
+                "11:14: error: `content` cannot be decoded as `gzip`: it is not gzip data; write it in base64, and `gzip+base64` as the encoding",
+                "14:14: error: `content` cannot be decoded as `gzip+base64`: it is not gzip data",
+                "16:14: error: `content` cannot be decoded as `!!binary`: it has characters that base64 does not have, or is cut off",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn units() {
+    check(&[
+        (
+            "coreos:
+  units:
+    - name: a
+    - name: a.servce
+    - name: a/b.service
+    - enable: true
+    - name: b.service
+      command: strat
+    - name: c.service
+      command: kill
+",
+            &[
+                "3:13: error: `a` is not a unit's name: it does not end in the kind of unit; such as `a.service`",
+                "4:13: error: `a.servce` is not a unit's name: there are no units of the kind `servce`; did you mean `a.service`?",
+                r"5:13: error: `a/b.service` is not a unit's name: only letters, digits and : - _ . \ @ are allowed",
+                "6:7: error: this entry of `units` has no `name`",
+                "8:16: error: unknown command `strat`; did you mean `start`?",
+                "10:16: error: unknown command `kill`; it can be `start`, `stop`, `restart`, `reload`, `try-restart`, `reload-or-restart` or `reload-or-try-restart`",
+            ],
+        ),
+        (
+            r#"coreos:
+  units:
+    - name: a.service
+      drop-ins:
+        - name: x
+          content: "[Unit]"
+        - name: a.conf
+        - content: "[Service]"
+"#,
+            &[
+                "5:17: error: `x` is not a drop-in's name: it does not end in `.conf`; did you mean `x.conf`?",
+                "7:11: error: this entry of `drop_ins` has no `content`",
+                "8:11: error: this entry of `drop_ins` has no `name`",
+            ],
+        ),
+        (
+            r#"coreos:
+  units:
+    - name: d.network
+      command: start
+    - name: e@.service
+      command: start
+    - name: f.service
+      mask: true
+      enable: true
+    - name: g.service
+      content: |
+        # what
+        ExecStart=/bin/x
+    - name: g.service
+      content: "[Unit]"
+    - name: h.service
+      content: "[Unit]\0"
+"#,
+            &[
+                "3:13: warning: `enable` and `command` have no effect on `d.network`: it is read, not started",
+                "6:16: warning: `e@.service` is a template and has no instance to act on",
+                "7:13: warning: `f.service` is masked: nothing else has an effect",
+                "12:9: warning: what comes before the first section has no effect; a section begins with its name in brackets, such as `[Service]`",
+                "14:13: warning: the unit `g.service` is given again: the first is on line 10, the last one counts",
+                "17:16: error: `content` has a NUL character, which no unit can have",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn variables() {
+    check(&[
+        (
+            r#"write_files:
+  - path: /etc/a
+    content: "$private_ipx $private_ip4 ${private_ipv4:-x} $private_ivp4 \\$private_key"
+"#,
+            &[
+                "3:15: error: unknown variable `$private_ipx`; did you mean `${private_ip}x`?",
+                "3:28: error: unknown variable `$private_ip4`; did you mean `${private_ip}4`?",
+                r"3:41: error: `${private_ipv4` lacks its closing brace; write `${private_ipv4}`, or `\${private_ipv4` for a shell",
+                r"3:60: error: unknown variable `$private_ivp4`; did you mean `$private_ipv4`? If it is for a shell, write `\$private_ivp4`",
+            ],
+        ),
+        (
+            "hostname: node-$private_ip4
+",
+            &["1:16: error: unknown variable `$private_ip4`; did you mean `${private_ip}4`?"],
+        ),
+    ]);
+}

@@ -1,0 +1,180 @@
+//! What holds for every input: nothing panics, places are inside the text, and a text without
+//! variables means the same wherever it is read.
+
+use std::collections::BTreeMap;
+
+use cloud_config::network::parse_v2;
+use cloud_config::{Document, Finding, Position, UserData, Values, config_static_addresses};
+use proptest::prelude::*;
+
+/// Lines as the language counts them.
+fn lines(text: &str) -> Vec<usize> {
+    let breaks = text.replace("\r\n", "\n").replace('\r', "\n");
+    breaks.split('\n').map(|line| line.chars().count()).collect()
+}
+
+fn assert_inside(text: &str, finding: &Finding) {
+    let lines = lines(text);
+    for Position { line, column } in [finding.span.start, finding.span.end] {
+        assert!((1..=lines.len()).contains(&line), "{finding:?}\n{text:?}");
+        assert!((1..=lines[line - 1] + 1).contains(&column), "{finding:?}\n{text:?}");
+    }
+    assert!(finding.span.start <= finding.span.end.max(finding.span.start));
+    assert!(!finding.message.contains('\n') && !finding.message.ends_with('.'), "{finding:?}");
+    assert!(finding.render("f", text).starts_with(&format!("f:{}:", finding.span.start.line)));
+}
+
+/// Everything that can be done with a text.
+fn exercise(text: &str) {
+    let document = Document::parse(text);
+    let (config, findings) = document.decode(&Values::Unknown);
+    findings.iter().for_each(|finding| assert_inside(text, finding));
+    let sorted = findings.windows(2).all(|pair| pair[0].span.start <= pair[1].span.start);
+    assert!(sorted, "{findings:#?}");
+    let _ = config_static_addresses(&config);
+
+    let nothing = BTreeMap::new();
+    let (known, known_findings) = document.decode(&Values::Known(&nothing));
+    known_findings.iter().for_each(|finding| assert_inside(text, finding));
+    if document.variables().is_empty() {
+        assert_eq!((known, known_findings), (config, findings), "{text:?}");
+    }
+
+    let (network, findings) = parse_v2(text);
+    findings.iter().for_each(|finding| assert_inside(text, finding));
+    let _ = network.to_networkd();
+}
+
+const SEEDS: &[&str] = &[
+    include_str!("fixtures/article.yaml"),
+    include_str!("fixtures/hyphens.yaml"),
+    "hostname: a\nusers:\n  - name: b\n    passwd: '*'\n    groups: [c, d]\nx: &x {a: b}\n<<: *x\n",
+    "version: 2\nethernets:\n  eth0:\n    match: {macaddress: '52:54:00:12:34:56'}\n    set-name: l\n    addresses: [10.0.0.5/24]\n    gateway4: 10.0.1.1\n    routes: [{to: default, via: 10.0.0.2}]\n",
+    "write_files:\n- path: /etc/a\n  content: >-\n    é $private_ip\n\n    \"b\"\n- {path: 'b', content: \"\\x24private_ip \\u0024public_ipx\"}\n",
+];
+
+/// Bits of text that YAML or this language makes something of.
+const SCRAPS: &[&str] = &[
+    "\n",
+    "\r\n",
+    "\r",
+    "\t",
+    "  ",
+    " ",
+    ": ",
+    ":",
+    "- ",
+    "-",
+    "#",
+    " #",
+    "|\n",
+    ">-\n",
+    "\"",
+    "'",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "&a ",
+    "*a",
+    "!!binary ",
+    "!x ",
+    "? ",
+    "---\n",
+    "...\n",
+    "%YAML 1.2\n",
+    "<<: ",
+    "~",
+    "\\",
+    "$private_ip",
+    "${public_ipv6}",
+    "$private_x",
+    "\u{feff}",
+    "\0",
+    "\u{85}",
+    "\u{2028}",
+    "é",
+    "名",
+    "hostname",
+    "coreos:",
+    "units:",
+    "name: ",
+    "content: ",
+    "0644",
+];
+
+#[derive(Debug, Clone)]
+enum Edit {
+    Insert(prop::sample::Index, usize),
+    Delete(prop::sample::Index, usize),
+    Repeat(prop::sample::Index, usize),
+    Cut(prop::sample::Index),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => (index(), 0..SCRAPS.len()).prop_map(|(at, scrap)| Edit::Insert(at, scrap)),
+        2 => (index(), 1..8usize).prop_map(|(at, count)| Edit::Delete(at, count)),
+        1 => (index(), 1..40usize).prop_map(|(at, count)| Edit::Repeat(at, count)),
+        1 => index().prop_map(Edit::Cut),
+    ]
+}
+
+fn mutated(seed: &str, edits: &[Edit]) -> String {
+    let mut text: Vec<char> = seed.chars().collect();
+    for edit in edits {
+        let length = text.len();
+        let place = |at: &prop::sample::Index| at.index(length + 1);
+        match edit {
+            Edit::Insert(at, scrap) => {
+                let at = place(at);
+                text.splice(at..at, SCRAPS[*scrap].chars());
+            }
+            Edit::Delete(at, count) => {
+                let at = place(at);
+                text.drain(at..length.min(at + count));
+            }
+            Edit::Repeat(at, count) => {
+                let at = place(at);
+                let piece = text[at..length.min(at + count)].to_vec();
+                text.splice(at..at, piece);
+            }
+            Edit::Cut(at) => text.truncate(place(at)),
+        }
+    }
+    text.into_iter().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_recognised_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        match cloud_config::recognise(&bytes) {
+            Ok(UserData::CloudConfig(text) | UserData::Script(text)) => exercise(&text),
+            Ok(UserData::Empty) => {}
+            Err(finding) => prop_assert!(!finding.line("f").contains('\n')),
+        }
+        let mut gzip = vec![0x1f, 0x8b, 8];
+        gzip.extend(&bytes);
+        prop_assert!(cloud_config::recognise(&gzip).is_err());
+        exercise(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn any_text_is_survived(text in "\\PC{0,80}", scraps in prop::collection::vec(0..SCRAPS.len(), 0..40)) {
+        exercise(&text);
+        let scraps: String = scraps.iter().map(|index| SCRAPS[*index]).collect();
+        exercise(&scraps);
+    }
+
+    #[test]
+    fn a_configuration_with_mistakes_is_survived(
+        seed in 0..SEEDS.len(),
+        edits in prop::collection::vec(edit(), 1..6),
+    ) {
+        exercise(&mutated(SEEDS[seed], &edits));
+    }
+}
