@@ -1,0 +1,113 @@
+//! The commands of a person: `validate`, `apply` and `status`; and `finish`, which the service
+//! manager runs.
+//!
+//! Data goes to the standard output, what is wrong to the standard error. The exit code is 0
+//! where all is well, 1 where the answer is no, 2 where there is no answer.
+
+mod apply; // a configuration into a directory
+mod finish; // what needs the service manager
+mod validate; // is it a configuration?
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::report::{REPORT, Report, Status};
+
+/// What a command came to, in the order of its gravity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    /// All is well.
+    Yes,
+    /// The answer is no.
+    No,
+    /// There is no answer.
+    None,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> ExitCode {
+        match verdict {
+            Verdict::Yes => ExitCode::SUCCESS,
+            Verdict::No => ExitCode::from(1),
+            Verdict::None => ExitCode::from(2),
+        }
+    }
+}
+
+/// Where a command says things. A reader that went away is not its concern.
+struct Streams<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+impl Streams<'_> {
+    fn say(&mut self, line: impl std::fmt::Display) {
+        let _ = writeln!(self.out, "{line}");
+    }
+
+    fn warn(&mut self, line: impl std::fmt::Display) {
+        let _ = writeln!(self.err, "{line}");
+    }
+
+    fn fail(&mut self, error: &dyn Error) {
+        let _ = writeln!(self.err, "error: {}", host::error::chain(error));
+    }
+}
+
+/// Checks configurations and shows every mistake; `-` is the standard input.
+pub fn validate(files: &[PathBuf]) -> ExitCode {
+    with_streams(|streams| validate::run(files, &mut io::stdin().lock(), streams))
+}
+
+/// Writes into a directory what a configuration would write into a machine. `overrides` are
+/// the addresses given by environment variables.
+pub fn apply(
+    root: &Path,
+    file: &Path,
+    dry_run: bool,
+    overrides: &BTreeMap<String, String>,
+) -> ExitCode {
+    with_streams(|streams| apply::run(root, file, dry_run, overrides, streams))
+}
+
+/// Shows how this machine was configured.
+pub fn status(json: bool) -> ExitCode {
+    let colour = io::stdout().is_terminal();
+    with_streams(|streams| show_status(Path::new(REPORT), json, colour, streams))
+}
+
+/// Does what needs the service manager and completes the report.
+pub fn finish() -> ExitCode {
+    with_streams(finish::run)
+}
+
+fn with_streams(command: impl FnOnce(&mut Streams<'_>) -> Verdict) -> ExitCode {
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    command(&mut Streams { out: &mut out, err: &mut err }).into()
+}
+
+fn show_status(path: &Path, json: bool, colour: bool, streams: &mut Streams<'_>) -> Verdict {
+    let report = match Report::read(path) {
+        Ok(report) => report,
+        Err(error) => {
+            streams.fail(&error);
+            return Verdict::None;
+        }
+    };
+    let text = if json { report.text() } else { report.summary(colour) };
+    streams.say(text.trim_end());
+    verdict_of(&report)
+}
+
+fn verdict_of(report: &Report) -> Verdict {
+    match report.status {
+        Status::Degraded => Verdict::No,
+        Status::Provisioned | Status::Unconfigured => Verdict::Yes,
+    }
+}
+
+#[cfg(test)]
+mod tests;

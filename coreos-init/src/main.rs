@@ -1,0 +1,64 @@
+//! `coreos-init`: `/init` of the initrd, provisioning on the machine, and its workstation side.
+// The one place that reads the process's surroundings: arguments, environment, process id.
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use coreos_init::{cli, initrd};
+
+/// Provisions a machine from one cloud-config.
+#[derive(Debug, Parser)]
+#[command(name = "coreos-init", version, max_term_width = 80)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks cloud-configs; exits with 1 if one would be refused
+    Validate {
+        /// Files to check; `-` is the standard input
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Writes into a directory what the cloud-config would write into a machine
+    Apply {
+        /// The directory that stands for the machine's root
+        #[arg(long, value_name = "DIR")]
+        root: PathBuf,
+        /// The cloud-config
+        #[arg(long, value_name = "FILE")]
+        from_file: PathBuf,
+        /// Print what would be done and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Shows how this machine was configured; exits with 1 if it is degraded
+    Status {
+        /// The report itself, as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Does what needs the service manager: unit commands, scripts (run by coreos-init.service)
+    Finish,
+}
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        initrd::run();
+    }
+    let overrides: BTreeMap<String, String> =
+        std::env::vars().filter(|(name, _)| name.starts_with("COREOS_")).collect();
+    match Arguments::parse().command {
+        Command::Validate { files } => cli::validate(&files),
+        Command::Apply { root, from_file, dry_run } => {
+            cli::apply(&root, &from_file, dry_run, &overrides)
+        }
+        Command::Status { json } => cli::status(json),
+        Command::Finish => cli::finish(),
+    }
+}

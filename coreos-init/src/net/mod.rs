@@ -1,0 +1,53 @@
+//! The network, as far as finding and understanding the configuration needs it.
+//!
+//! ```text
+//! variables, metadata, static addresses → facts::values → needs_network?
+//!   → Network: links up → lease, or Static from ip= or network-config → configure → (fetch)
+//!   → teardown: nothing is left for udev and networkd to trip over
+//! ```
+//!
+//! The kernel is spoken to by rtnetlink and packet sockets only; no helper program runs. The
+//! lease is taken with the client id that networkd will use (`ClientIdentifier=mac`), so that the
+//! machine keeps the address which its configuration was filled in with. IPv6 here is what is
+//! configured; addresses from router advertisements and DHCPv6 are networkd's business.
+
+mod dhcp; // one DHCPv4 lease
+pub mod facts; // what $private_ipv4 and the like stand for
+mod ip_argument; // ip= of the kernel command line
+mod links; // rtnetlink
+mod network; // bringing it up, and down again
+mod settings; // what one interface is given
+
+pub use ip_argument::{IpArgument, IpArgumentError, ip_arguments};
+pub use links::{LinkChoice, Mac};
+pub use network::{NetError, Network};
+pub use settings::{Route, Settings, Static};
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// How long a lease is waited for unless something says otherwise.
+pub const LEASE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// An address that a DHCP server lent to this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The interface it came by, under its name of now (`eth0`): udev may rename it later.
+    pub interface: String,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The length of the network's prefix.
+    pub prefix: u8,
+    /// The default router.
+    pub router: Option<Ipv4Addr>,
+    /// Further routes.
+    pub routes: Vec<Route>,
+    /// Name servers.
+    pub dns: Vec<Ipv4Addr>,
+    /// The server.
+    pub server: Ipv4Addr,
+    /// How long the address is lent for, in seconds.
+    pub lease_seconds: u32,
+    /// The client id that was sent: the hardware type and the MAC address.
+    pub client_id: Vec<u8>,
+}

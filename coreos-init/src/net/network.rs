@@ -1,0 +1,266 @@
+//! Bringing the network up for a moment, and down again.
+//!
+//! The one place with an asynchronous runtime: everything that is called from outside waits.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use host::durable::{self, WriteError};
+use rtnetlink::Handle;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{sleep, timeout};
+
+use super::links::{self, Link, LinkChoice};
+use super::{Lease, Settings, Static, dhcp};
+
+/// How often the kernel is asked whether an interface has appeared.
+const APPEAR_POLL: Duration = Duration::from_millis(50);
+/// How long a machine without any interface is given to find one: drivers answer late.
+const APPEAR: Duration = Duration::from_secs(2);
+
+/// The network could not be brought up, or down.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The kernel refused something.
+    #[error("cannot {doing}")]
+    Kernel {
+        /// What it refused.
+        doing: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// There is no Ethernet interface.
+    #[error("this machine has no Ethernet interface")]
+    NoInterface,
+    /// Interfaces, but no cable.
+    #[error("no carrier on {interfaces} within {seconds} s")]
+    NoCarrier {
+        /// Their names.
+        interfaces: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// No server lent an address.
+    #[error("no DHCP server answered on {interfaces} within {seconds} s")]
+    NoLease {
+        /// The names of those with a carrier.
+        interfaces: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The interface that a static configuration is for is not there.
+    #[error("there is no interface {wanted}, only {interfaces}")]
+    NoSuchInterface {
+        /// How it was named.
+        wanted: String,
+        /// Those that are there.
+        interfaces: String,
+    },
+    /// The name servers could not be written down.
+    #[error(transparent)]
+    ResolvConf(#[from] WriteError),
+}
+
+/// The network of this machine while its configuration is looked for.
+///
+/// What was brought up stays up until [`Network::teardown`].
+pub struct Network {
+    runtime: Runtime,
+    handle: Handle,
+    /// The links that were changed here, by index.
+    touched: BTreeMap<u32, Touched>,
+}
+
+/// A link that was changed.
+#[derive(Debug)]
+struct Touched {
+    name: String,
+    /// It was down before.
+    raised: bool,
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("touched", &self.touched).finish_non_exhaustive()
+    }
+}
+
+impl Network {
+    /// Starts to speak with the kernel. Nothing is changed yet.
+    pub fn open() -> Result<Network, NetError> {
+        let failed = |source| NetError::Kernel { doing: "open rtnetlink".to_owned(), source };
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let handle = {
+            let _context = runtime.enter();
+            let (connection, handle, _) = rtnetlink::new_connection().map_err(failed)?;
+            runtime.spawn(connection);
+            handle
+        };
+        Ok(Network { runtime, handle, touched: BTreeMap::new() })
+    }
+
+    /// Brings up all Ethernet interfaces and takes the first lease that any of them is offered.
+    /// The address is not configured by that: see [`Network::configure`].
+    pub fn lease(&mut self, deadline: Duration) -> Result<Lease, NetError> {
+        let start = Instant::now();
+        let links = self.raise()?;
+        let left = deadline.saturating_sub(start.elapsed());
+        let handle = self.handle.clone();
+        let lease = self.runtime.block_on(async {
+            timeout(left, dhcp::first_lease(&handle, &links)).await.unwrap_or_default()
+        });
+        match lease {
+            Some(lease) => Ok(lease),
+            None => Err(self.no_lease(deadline)?),
+        }
+    }
+
+    /// Why there is no lease.
+    fn no_lease(&self, deadline: Duration) -> Result<NetError, NetError> {
+        let links = self.links()?;
+        let seconds = deadline.as_secs();
+        let with_carrier: Vec<_> = links.iter().filter(|link| link.carrier).cloned().collect();
+        Ok(if with_carrier.is_empty() {
+            NetError::NoCarrier { interfaces: names(&links), seconds }
+        } else {
+            NetError::NoLease { interfaces: names(&with_carrier), seconds }
+        })
+    }
+
+    /// Gives an interface that is up, such as the one of a lease, its addresses and routes, and
+    /// writes the name servers to `resolv_conf`.
+    pub fn configure(
+        &mut self,
+        interface: &str,
+        settings: &Settings,
+        resolv_conf: &Path,
+    ) -> Result<(), NetError> {
+        let choice = LinkChoice { name: Some(interface.to_owned()), mac: None };
+        let links = self.links()?;
+        let link = find(&choice, &links)?;
+        self.apply(link, settings)?;
+        write_resolv_conf(settings, resolv_conf)
+    }
+
+    /// Brings up the interfaces of a static configuration, gives them their addresses and routes,
+    /// writes all name servers to `resolv_conf`, and waits for the carriers.
+    pub fn configure_static(
+        &mut self,
+        statics: &[Static],
+        resolv_conf: &Path,
+        deadline: Duration,
+    ) -> Result<(), NetError> {
+        let start = Instant::now();
+        let links = self.raise()?;
+        let mut all = Settings::default();
+        for one in statics {
+            let link = find(&one.link, &links)?;
+            let left = deadline.saturating_sub(start.elapsed());
+            let handle = self.handle.clone();
+            let carrier = self.runtime.block_on(async {
+                timeout(left, links::carrier(&handle, link.index))
+                    .await
+                    .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+            });
+            carrier.map_err(|_| NetError::NoCarrier {
+                interfaces: link.name.clone(),
+                seconds: deadline.as_secs(),
+            })?;
+            self.apply(link, &one.settings)?;
+            all.dns.extend(&one.settings.dns);
+        }
+        write_resolv_conf(&all, resolv_conf)
+    }
+
+    /// Takes addresses and routes away again and brings down what was brought up here, so that
+    /// udev can rename the interfaces and networkd finds them untouched. All links are tried; the
+    /// first failure is returned.
+    pub fn teardown(mut self) -> Result<(), NetError> {
+        let mut result = Ok(());
+        for (index, link) in std::mem::take(&mut self.touched) {
+            let name = &link.name;
+            result =
+                result.and(self.kernel(format!("flush {name}"), links::flush(&self.handle, index)));
+            if link.raised {
+                let doing = format!("bring down {name}");
+                result = result.and(self.kernel(doing, links::set_down(&self.handle, index)));
+            }
+        }
+        result
+    }
+
+    /// The Ethernet interfaces, waiting a little for the first.
+    fn links(&self) -> Result<Vec<Link>, NetError> {
+        let found = async {
+            let start = Instant::now();
+            loop {
+                let links = links::ethernet(&self.handle).await?;
+                if !links.is_empty() || start.elapsed() > APPEAR {
+                    return Ok(links);
+                }
+                sleep(APPEAR_POLL).await;
+            }
+        };
+        match self.kernel("list the network interfaces".to_owned(), found)? {
+            links if links.is_empty() => Err(NetError::NoInterface),
+            links => Ok(links),
+        }
+    }
+
+    /// Brings up every interface that is not, and returns them all.
+    fn raise(&mut self) -> Result<Vec<Link>, NetError> {
+        let links = self.links()?;
+        for link in links.iter().filter(|link| !link.up) {
+            let doing = format!("bring up {}", link.name);
+            self.kernel(doing, links::set_up(&self.handle, link.index))?;
+            self.touched.insert(link.index, Touched { name: link.name.clone(), raised: true });
+        }
+        Ok(links)
+    }
+
+    fn apply(&mut self, link: &Link, settings: &Settings) -> Result<(), NetError> {
+        let touched = || Touched { name: link.name.clone(), raised: false };
+        self.touched.entry(link.index).or_insert_with(touched);
+        for &address in &settings.addresses {
+            let doing = format!("add {address} to {}", link.name);
+            self.kernel(doing, links::add_address(&self.handle, link.index, address))?;
+        }
+        for &route in &settings.routes {
+            let on_link = route.via.is_some_and(|via| !settings.reaches(via));
+            let doing = format!("add the route to {} on {}", route.destination(), link.name);
+            self.kernel(doing, links::add_route(&self.handle, link.index, route, on_link))?;
+        }
+        Ok(())
+    }
+
+    fn kernel<T>(
+        &self,
+        doing: String,
+        request: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, NetError> {
+        self.runtime.block_on(request).map_err(|source| NetError::Kernel { doing, source })
+    }
+}
+
+fn find<'a>(choice: &LinkChoice, links: &'a [Link]) -> Result<&'a Link, NetError> {
+    choice.choose(links).ok_or_else(|| NetError::NoSuchInterface {
+        wanted: choice.to_string(),
+        interfaces: names(links),
+    })
+}
+
+fn names(links: &[Link]) -> String {
+    let names: Vec<_> = links.iter().map(|link| format!("{} ({})", link.name, link.mac)).collect();
+    names.join(", ")
+}
+
+fn write_resolv_conf(settings: &Settings, path: &Path) -> Result<(), NetError> {
+    if settings.dns.is_empty() {
+        return Ok(());
+    }
+    Ok(durable::write(path, settings.resolv_conf().as_bytes(), 0o644)?)
+}

@@ -1,0 +1,217 @@
+//! Bytes of configuration, and where they came from.
+//!
+//! kernel command line → config disc → QEMU fw_cfg → last configuration: [`find`] looks at one
+//! after the other, keeps a note of each ([`Looked`]) and stops at the first that holds user-data
+//! ([`Found`]). A source that is there but broken is noted as that, and the search goes on.
+//!
+//! Nothing is understood here: user-data stays bytes. Only meta-data, whose form depends on where
+//! it lies, is read into [`MetaData`]. The machine is seen through [`Places`]; the network, which
+//! only an address on the command line needs, through a function that the caller gives.
+
+mod command_line; // cloud-config-url= on the kernel command line
+mod disc; // config drives and NoCloud discs
+mod file; // a file that is named
+mod fw_cfg; // what QEMU hands to its guest
+mod last; // the last configuration that worked
+mod metadata; // meta_data.json and meta-data → MetaData
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use command_line::parameters;
+pub use command_line::{ConfigUrl, UrlError, fetch, wanted_url};
+pub use file::{FileError, from_file};
+pub use last::{LastError, load_last, save_last};
+pub use metadata::MetaData;
+
+/// How diagnostics call user-data that did not come from a named file.
+const USER_DATA: &str = "user-data";
+
+/// Where to look, as paths, so that a test can be a machine.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// `/sys`.
+    pub sysfs: PathBuf,
+    /// `/dev`.
+    pub dev: PathBuf,
+    /// The kernel command line.
+    pub command_line: String,
+    /// The directory under which `var/lib/coreos-init` is kept across boots.
+    pub state: PathBuf,
+    /// Names of disks that are not looked at, with their partitions (`vda`): the system's own.
+    pub exclude: Vec<String>,
+}
+
+/// A kind of source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceName {
+    /// `cloud-config-url=` on the kernel command line.
+    CommandLine,
+    /// A config drive or NoCloud disc.
+    Disc,
+    /// QEMU's firmware configuration device.
+    FwCfg,
+    /// The last configuration that worked, kept on the state.
+    Last,
+    /// A file named by the user.
+    File,
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SourceName::CommandLine => "kernel command line",
+            SourceName::Disc => "config disc",
+            SourceName::FwCfg => "QEMU fw_cfg",
+            SourceName::Last => "last configuration",
+            SourceName::File => "file",
+        })
+    }
+}
+
+/// A configuration that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The kind of source.
+    pub source: SourceName,
+    /// Where exactly: `/dev/sr0 (config-2): openstack/latest/user_data`.
+    pub place: String,
+    /// What diagnostics call the user-data: `user-data`, or the path of a named file.
+    pub name: String,
+    /// The user-data as it was found. Empty if the source holds meta-data only.
+    pub user_data: Vec<u8>,
+    /// What the platform says of the machine.
+    pub meta_data: MetaData,
+    /// The `network-config` beside the user-data.
+    pub network_config: Option<Vec<u8>>,
+    /// What the operator should know of the source: files in it that are not used, and why.
+    pub notes: Vec<String>,
+}
+
+/// A source that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// The kind of source.
+    pub source: SourceName,
+    /// Where.
+    pub place: String,
+    /// What was there.
+    pub outcome: Outcome,
+    /// How long the look took.
+    pub elapsed: Duration,
+}
+
+/// What was at a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// User-data: the search ended here.
+    Found,
+    /// Meta-data without user-data: used if no other source of this boot has user-data.
+    MetaData,
+    /// Nothing of the kind.
+    Absent,
+    /// The source, but no configuration in it.
+    Empty,
+    /// The source, but it could not be read; why.
+    Failed(String),
+}
+
+/// What a search came to.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// The configuration to use, if there is any.
+    pub found: Option<Found>,
+    /// Every source that was looked at, in order.
+    pub looked: Vec<Looked>,
+}
+
+/// Looks for the machine's configuration, in the fixed order.
+///
+/// `fetch` gets the address from the command line, if there is one, and brings up the network for
+/// it; see [`fetch()`]. A disc that holds meta-data without user-data is used when no source of
+/// this boot has user-data: it then outranks the last configuration, because the platform does
+/// say something about this machine, namely that there is no user-data any more.
+pub fn find<F>(places: &Places, fetch: F) -> Search
+where
+    F: FnOnce(&ConfigUrl) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>,
+{
+    let mut survey = Survey::default();
+    command_line::look(places, fetch, &mut survey);
+    if !survey.is_done() {
+        disc::look(places, &mut survey);
+    }
+    if !survey.is_done() {
+        fw_cfg::look(places, &mut survey);
+    }
+    if !survey.is_done() && survey.spare.is_none() {
+        last::look(places, &mut survey);
+    }
+    Search { found: survey.found.or(survey.spare), looked: survey.looked }
+}
+
+/// The network configuration of a config disc, if one has any: for a machine that has to fetch
+/// its configuration from an address and cannot lease one of its own.
+pub fn network_config(places: &Places) -> Option<Vec<u8>> {
+    let mut survey = Survey::default();
+    disc::look(places, &mut survey);
+    survey.found.or(survey.spare)?.network_config
+}
+
+/// A search under way.
+#[derive(Debug, Default)]
+struct Survey {
+    looked: Vec<Looked>,
+    found: Option<Found>,
+    /// Meta-data without user-data.
+    spare: Option<Found>,
+}
+
+/// What one look came to.
+#[derive(Debug)]
+enum Glance {
+    Absent,
+    Empty,
+    Failed(String),
+    Holds(Box<Found>),
+}
+
+impl Survey {
+    fn is_done(&self) -> bool {
+        self.found.is_some()
+    }
+
+    /// Takes a look that began at `start`.
+    fn note(&mut self, source: SourceName, place: String, start: Instant, glance: Glance) {
+        let outcome = match glance {
+            Glance::Absent => Outcome::Absent,
+            Glance::Empty => Outcome::Empty,
+            Glance::Failed(reason) => Outcome::Failed(reason),
+            // Meta-data that says nothing is no reason to forget the last configuration.
+            Glance::Holds(found) if found.user_data.is_empty() && found.is_bare() => Outcome::Empty,
+            Glance::Holds(found) if found.user_data.is_empty() && source != SourceName::Last => {
+                self.spare.get_or_insert(*found);
+                Outcome::MetaData
+            }
+            Glance::Holds(found) => {
+                self.found = Some(*found);
+                Outcome::Found
+            }
+        };
+        self.looked.push(Looked { source, place, outcome, elapsed: start.elapsed() });
+    }
+}
+
+impl Found {
+    /// It says nothing beyond user-data.
+    fn is_bare(&self) -> bool {
+        self.meta_data == MetaData::default() && self.network_config.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests;

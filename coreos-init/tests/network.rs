@@ -1,0 +1,348 @@
+//! The network against real peers: dnsmasq at the other end of a virtual cable, both ends in
+//! network namespaces that each test makes and removes. Needs root, and says so without it.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use coreos_init::net::{
+    IpArgument, Lease, NetError, Network, Route, Settings, Static, ip_arguments,
+};
+use host::http::{Fetch, Proxy, fetch};
+use nix::sched::{CloneFlags, setns};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Long enough for any machine; no test waits for it unless it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for a carrier, short enough to be waited for.
+const IMPATIENCE: Duration = Duration::from_secs(2);
+
+/// Two network namespaces, `here` for what is tested and `there` for its peers.
+struct Cables {
+    here: String,
+    there: String,
+    directory: TempDir,
+    servers: Vec<Child>,
+}
+
+impl Cables {
+    /// `None` if this process may not do that.
+    fn new() -> Option<Cables> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: network namespaces need root");
+            return None;
+        }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = |side| format!("coreos-init-{}-{number}-{side}", std::process::id());
+        let cables = Cables {
+            here: name("here"),
+            there: name("there"),
+            directory: tempfile::tempdir().unwrap(),
+            servers: Vec::new(),
+        };
+        for namespace in [&cables.here, &cables.there] {
+            ip(&["netns", "add", namespace]);
+            ip(&["-n", namespace, "link", "set", "lo", "up"]);
+        }
+        Some(cables)
+    }
+
+    /// A cable from `name` here, which is down and has this MAC address, to an interface of the
+    /// same name there, which is up with `address`.
+    fn cable(self, name: &str, mac: &str, address: &str) -> Cables {
+        let (here, there) = (&self.here, &self.there);
+        let peer = ["type", "veth", "peer", name, "netns", there];
+        ip(&[&["-n", here, "link", "add", name, "address", mac], &peer[..]].concat());
+        ip(&["-n", there, "address", "add", address, "dev", name]);
+        ip(&["-n", there, "link", "set", name, "up"]);
+        self
+    }
+
+    /// A DHCP server there on `interface`, which lends `address` and announces `router`.
+    fn dhcp(mut self, interface: &str, address: &str, router: &str) -> Cables {
+        let leases = self.directory.path().join("leases");
+        let server = Command::new("ip")
+            .args(["netns", "exec", &self.there, "dnsmasq", "--keep-in-foreground"])
+            .args(["--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-ping"])
+            .args(["--user=root", "--port=0", "--pid-file=", "--bind-interfaces"])
+            .arg("--dhcp-authoritative")
+            .arg(format!("--interface={interface}"))
+            .arg(format!("--dhcp-range={address},{address},255.255.255.0,1h"))
+            .arg(format!("--dhcp-option=option:router,{router}"))
+            .arg(format!("--dhcp-option=option:dns-server,{router},192.0.2.53"))
+            .arg(format!("--dhcp-leasefile={}", leases.display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("ip must be installed");
+        self.servers.push(server);
+        self
+    }
+
+    /// The server's own record of its leases.
+    fn leases(&self) -> String {
+        fs::read_to_string(self.directory.path().join("leases")).expect("dnsmasq must be installed")
+    }
+
+    fn resolv_conf(&self) -> PathBuf {
+        self.directory.path().join("resolv.conf")
+    }
+
+    /// Answers one request there on `address` with `body`.
+    fn serve(&self, address: &str, body: &'static str) {
+        let address: SocketAddr = address.parse().unwrap();
+        let namespace = self.there.clone();
+        let (ready, is_ready) = mpsc::channel();
+        thread::spawn(move || {
+            enter(&namespace);
+            let listener = TcpListener::bind(address).unwrap();
+            ready.send(()).unwrap();
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            stream.write_all((head + body).as_bytes()).unwrap();
+        });
+        is_ready.recv().unwrap();
+    }
+
+    /// Runs `job` here.
+    fn here<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                enter(&self.here);
+                job()
+            });
+            inside.join().unwrap()
+        })
+    }
+
+    /// What `ip -j` prints of here.
+    fn show(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = Command::new("ip").args(["-n", &self.here, "-j"]).args(arguments).output();
+        let output = output.unwrap().stdout;
+        if output.is_empty() { Vec::new() } else { serde_json::from_slice(&output).unwrap() }
+    }
+
+    /// Fails unless every interface here is as it was before: down, without addresses or routes.
+    fn assert_untouched(&self) {
+        for link in self.show(&["address"]) {
+            if link["ifname"] != "lo" {
+                assert_eq!(link["operstate"], "DOWN", "{link}");
+                assert_eq!(link["addr_info"], Value::Array(Vec::new()), "{link}");
+            }
+        }
+        assert_eq!(self.show(&["route"]), Vec::<Value>::new());
+        assert_eq!(self.show(&["-6", "route"]), Vec::<Value>::new());
+    }
+}
+
+impl Drop for Cables {
+    fn drop(&mut self) {
+        for server in &mut self.servers {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+        for namespace in [&self.here, &self.there] {
+            let _ = Command::new("ip").args(["netns", "delete", namespace]).status();
+        }
+    }
+}
+
+/// Moves this thread, and with it what it starts, into a network namespace.
+fn enter(namespace: &str) {
+    let file = File::open(Path::new("/run/netns").join(namespace)).unwrap();
+    setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+}
+
+fn ip(arguments: &[&str]) {
+    let status = Command::new("ip").args(arguments).status().expect("ip must be installed");
+    assert!(status.success(), "ip {}", arguments.join(" "));
+}
+
+fn get(url: &str) -> String {
+    let how = Fetch { proxy: Proxy::Never, deadline: PATIENCE, ..Fetch::default() };
+    String::from_utf8(fetch(url, &how).unwrap()).unwrap()
+}
+
+#[test]
+fn a_lease_is_taken_with_the_client_id_of_networkd_and_leaves_no_trace() {
+    let Some(cables) = Cables::new() else { return };
+    let cables = cables.cable("eth0", "52:54:00:00:00:01", "10.99.0.1/24").dhcp(
+        "eth0",
+        "10.99.0.50",
+        "10.99.0.1",
+    );
+    // Behind the router of the lease.
+    ip(&["-n", &cables.there, "address", "add", "192.0.2.80/32", "dev", "lo"]);
+    cables.serve("192.0.2.80:80", "#cloud-config\n");
+    let resolv_conf = cables.resolv_conf();
+
+    let (lease, document) = cables.here(|| {
+        let mut network = Network::open().unwrap();
+        let lease = network.lease(PATIENCE).unwrap();
+        network.configure(&lease.interface, &Settings::from(&lease), &resolv_conf).unwrap();
+        let document = get("http://192.0.2.80/config");
+        network.teardown().unwrap();
+        (lease, document)
+    });
+
+    let expected = Lease {
+        interface: "eth0".to_owned(),
+        address: [10, 99, 0, 50].into(),
+        prefix: 24,
+        router: Some([10, 99, 0, 1].into()),
+        routes: Vec::new(),
+        dns: vec![[10, 99, 0, 1].into(), [192, 0, 2, 53].into()],
+        server: [10, 99, 0, 1].into(),
+        lease_seconds: 3600,
+        client_id: vec![1, 0x52, 0x54, 0, 0, 0, 1],
+    };
+    assert_eq!(lease, expected);
+    assert_eq!(document, "#cloud-config\n");
+    let leases = cables.leases();
+    assert!(leases.contains("10.99.0.50"), "{leases}");
+    assert!(leases.trim_end().ends_with("01:52:54:00:00:00:01"), "{leases}");
+    let servers = fs::read_to_string(&resolv_conf).unwrap();
+    assert_eq!(servers, "nameserver 10.99.0.1\nnameserver 192.0.2.53\n");
+    cables.assert_untouched();
+
+    // The next one to ask with the same client id gets the same address.
+    let again = cables.here(|| {
+        let mut network = Network::open().unwrap();
+        let lease = network.lease(PATIENCE).unwrap();
+        network.teardown().unwrap();
+        lease
+    });
+    assert_eq!(again, expected);
+}
+
+#[test]
+fn the_first_interface_that_is_answered_wins() {
+    let Some(cables) = Cables::new() else { return };
+    let cables = cables
+        .cable("eth0", "52:54:00:00:00:01", "10.98.0.1/24")
+        .cable("eth1", "52:54:00:00:00:02", "10.99.0.1/24")
+        .dhcp("eth1", "10.99.0.50", "10.99.0.1");
+    let lease = cables.here(|| {
+        let mut network = Network::open().unwrap();
+        let lease = network.lease(PATIENCE).unwrap();
+        network.teardown().unwrap();
+        lease
+    });
+    assert_eq!((lease.interface.as_str(), lease.address), ("eth1", [10, 99, 0, 50].into()));
+    cables.assert_untouched();
+}
+
+#[test]
+fn a_router_outside_of_the_network_is_reached_on_the_link() {
+    let Some(cables) = Cables::new() else { return };
+    let cables = cables.cable("eth0", "52:54:00:00:00:01", "10.99.0.1/24");
+    ip(&["-n", &cables.there, "address", "add", "192.0.2.80/32", "dev", "lo"]);
+    ip(&["-n", &cables.there, "route", "add", "10.128.0.5/32", "dev", "eth0"]);
+    cables.serve("192.0.2.80:80", "reached");
+    let resolv_conf = cables.resolv_conf();
+    let document = cables.here(|| {
+        let mut network = Network::open().unwrap();
+        let settings = Settings {
+            addresses: vec!["10.128.0.5/32".parse().unwrap()],
+            routes: vec![Route::default_via([10, 99, 0, 1].into())],
+            dns: Vec::new(),
+        };
+        let fixed = Static { settings, ..Static::default() };
+        network.configure_static(&[fixed], &resolv_conf, PATIENCE).unwrap();
+        let document = get("http://192.0.2.80/");
+        network.teardown().unwrap();
+        document
+    });
+    assert_eq!(document, "reached");
+    assert!(!resolv_conf.exists());
+    cables.assert_untouched();
+}
+
+#[test]
+fn addresses_of_the_command_line_work_without_any_server() {
+    let Some(cables) = Cables::new() else { return };
+    let cables = cables.cable("eth0", "52:54:00:00:00:01", "10.98.0.1/24").cable(
+        "eth1",
+        "52:54:00:00:00:02",
+        "10.99.0.1/24",
+    );
+    ip(&["-n", &cables.there, "address", "add", "2001:db8::1/64", "dev", "eth1", "nodad"]);
+    cables.serve("10.99.0.1:80", "by IPv4");
+    cables.serve("[2001:db8::1]:80", "by IPv6");
+    let line = "ip=10.99.0.7:::255.255.255.0::eth1:none ip=[2001:db8::7]:::64::eth1:none \
+                nameserver=10.99.0.1";
+    let statics: Vec<_> = ip_arguments(line)
+        .unwrap()
+        .into_iter()
+        .map(|argument| match argument {
+            IpArgument::Static(fixed) => fixed,
+            IpArgument::Dhcp(choice) => panic!("{choice}"),
+        })
+        .collect();
+    let resolv_conf = cables.resolv_conf();
+    let documents = cables.here(|| {
+        let mut network = Network::open().unwrap();
+        network.configure_static(&statics, &resolv_conf, PATIENCE).unwrap();
+        let documents = [get("http://10.99.0.1/"), get("http://[2001:db8::1]/")];
+        network.teardown().unwrap();
+        documents
+    });
+    assert_eq!(documents, ["by IPv4", "by IPv6"]);
+    assert_eq!(fs::read_to_string(&resolv_conf).unwrap(), "nameserver 10.99.0.1\n");
+    cables.assert_untouched();
+
+    let missing = ip_arguments("ip=10.99.0.7:::24::eth7:none").unwrap();
+    let IpArgument::Static(missing) = &missing[0] else { panic!("{missing:?}") };
+    let error = cables.here(|| {
+        let mut network = Network::open().unwrap();
+        let missing = std::slice::from_ref(missing);
+        let error = network.configure_static(missing, &resolv_conf, IMPATIENCE).unwrap_err();
+        network.teardown().unwrap();
+        error.to_string()
+    });
+    assert_eq!(
+        error,
+        "there is no interface eth7, only eth0 (52:54:00:00:00:01), eth1 (52:54:00:00:00:02)"
+    );
+    cables.assert_untouched();
+}
+
+#[test]
+fn what_is_missing_for_a_lease_is_named() {
+    let fails = |cables: &Cables| {
+        let error = cables.here(|| {
+            let mut network = Network::open().unwrap();
+            let error = network.lease(IMPATIENCE).unwrap_err();
+            network.teardown().unwrap();
+            error
+        });
+        cables.assert_untouched();
+        error
+    };
+    let Some(cables) = Cables::new() else { return };
+    let error = fails(&cables);
+    assert!(matches!(error, NetError::NoInterface), "{error}");
+
+    // A bridge is no interface to ask on.
+    ip(&["-n", &cables.here, "link", "add", "br0", "type", "bridge"]);
+    let cables = cables.cable("eth0", "52:54:00:00:00:01", "10.99.0.1/24");
+    let error = fails(&cables);
+    let shown = error.to_string();
+    assert!(matches!(error, NetError::NoLease { .. }), "{shown}");
+    assert_eq!(shown, "no DHCP server answered on eth0 (52:54:00:00:00:01) within 2 s");
+
+    ip(&["-n", &cables.there, "link", "set", "eth0", "down"]);
+    let error = fails(&cables);
+    assert_eq!(error.to_string(), "no carrier on eth0 (52:54:00:00:00:01) within 2 s");
+}
