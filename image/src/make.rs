@@ -1,0 +1,376 @@
+//! From a finished root tree to the files of a release and the disks.
+//!
+//! ```text
+//! tree ─┬─ EROFS ── verity ── root hash ─┐
+//!       └─ initrd ───────────────────── UKI ── disk ─┬─ raw
+//!                                                    └─ qcow2
+//! ```
+//!
+//! What does not wait for each other runs at the same time. Everything is
+//! written into the scratch directory, under the names it will have.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use disk::entry::Entry;
+use disk::guid::Guid;
+use disk::layout::Sizes;
+use disk::verity::{self, RootHash, Superblock, VerityError};
+use disk::version::Version;
+use sha2::{Digest as _, Sha256};
+
+use crate::assemble;
+use crate::contents::Contents;
+use crate::erofs;
+use crate::esp;
+use crate::initrd::{self, cpio};
+use crate::manifest::Manifest;
+use crate::progress::{Progress, Size, Stage};
+use crate::release::{Names, Part, Parts};
+use crate::scratch::Scratch;
+use crate::tree::finish::Kernel;
+use crate::tree::{Kind, Tree};
+use crate::{digest, qcow2, raw, uki};
+
+/// Where systemd's packages put what runs before the kernel.
+const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+const BOOT_LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+const OS_RELEASE: &str = "usr/lib/os-release";
+
+/// What is made, beside the tree.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe<'a> {
+    /// What the image is made of.
+    pub manifest: &'a Manifest,
+    /// The version of the system.
+    pub version: &'a Version,
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    /// The machine's first program.
+    pub program: &'a Path,
+    /// The time that the root's files carry.
+    pub epoch: u64,
+    /// Whether the disk is written for QEMU too.
+    pub qcow2: bool,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Made {
+    /// The parts of the release.
+    pub parts: Parts,
+    /// The hash over the root.
+    pub root_hash: RootHash,
+    /// The kernel command line.
+    pub cmdline: String,
+}
+
+/// Why there is no release.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk that is written to is full.
+    #[error("no space left for {path}; a build needs about 3 GB there")]
+    DiskFull {
+        /// The file that did not fit.
+        path: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The tree lacks a file.
+    #[error("the root tree has no file {path}; is its package in the manifest?")]
+    Missing {
+        /// Its path.
+        path: String,
+    },
+    /// The root file system cannot be made.
+    #[error("cannot make the root file system")]
+    Erofs(#[source] erofs::Error),
+    /// The verity tree cannot be made.
+    #[error("cannot make the verity tree")]
+    Verity(#[source] VerityError),
+    /// The initrd cannot be made.
+    #[error("cannot make the initrd")]
+    Initrd(#[from] initrd::Error),
+    /// The unified kernel image cannot be made.
+    #[error("cannot make the unified kernel image")]
+    Uki(#[from] uki::Error),
+    /// The disk cannot be put together.
+    #[error(transparent)]
+    Assemble(#[from] assemble::Error),
+}
+
+/// Makes everything of a release but its manifest.
+pub fn make(
+    tree: &Tree,
+    recipe: &Recipe<'_>,
+    scratch: &Scratch,
+    progress: &Progress,
+) -> Result<Made, Error> {
+    let names = Names::new(recipe.version.as_str());
+    let sizes = sizes(recipe.manifest);
+    let seed = format!("{} {}", recipe.manifest.id, recipe.version);
+    let (root_path, verity_path) = (scratch.path(&names.root), scratch.path(&names.verity));
+
+    let (root_hash, initrd) = thread::scope(|scope| {
+        let initrd = scope.spawn(|| make_initrd(tree, recipe, progress));
+        let root =
+            make_root(tree, recipe, &seed, &sizes, &root_path, progress).and_then(|blocks| {
+                make_verity(blocks, recipe, &seed, [&root_path, &verity_path], progress)
+            });
+        let initrd = initrd.join().expect("the initrd's thread returns its errors");
+        Ok::<_, Error>((root?, initrd?))
+    })?;
+
+    let cmdline = format!("{} roothash={root_hash}", recipe.manifest.kernel.command_line);
+    let uki = make_uki(tree, recipe.kernel, &cmdline, &initrd, progress)?;
+    let uki_path = scratch.path(&names.uki);
+    fs::write(&uki_path, &uki).map_err(|source| write_error(&uki_path, source))?;
+
+    let contents = assemble::contents(&assemble::Parts {
+        root: &root_path,
+        verity: &verity_path,
+        root_hash: &root_hash,
+        esp: esp::Files {
+            boot_loader: &read(tree, BOOT_LOADER)?,
+            uki: &uki,
+            uki_name: &Entry::untried(recipe.version.clone()).to_string(),
+        },
+        sizes: &sizes,
+        seed: seed.as_bytes(),
+    })?;
+    let parts = thread::scope(|scope| {
+        let parts = scope.spawn(|| make_parts(&names, scratch, progress));
+        make_raw(&contents, &scratch.path(&names.raw), progress)?;
+        if recipe.qcow2 {
+            make_qcow2(&contents, &scratch.path(&names.qcow2), progress)?;
+        }
+        parts.join().expect("the digests' thread returns its errors")
+    })?;
+    Ok(Made { parts, root_hash, cmdline })
+}
+
+/// Lengths of the partitions that a manifest asks for.
+fn sizes(manifest: &Manifest) -> Sizes {
+    let disk = &manifest.disk;
+    Sizes {
+        esp: disk.esp.bytes(),
+        root: disk.root.bytes(),
+        verity: disk.verity.bytes(),
+        state: disk.state.bytes(),
+    }
+}
+
+fn make_initrd(tree: &Tree, recipe: &Recipe<'_>, progress: &Progress) -> Result<Vec<u8>, Error> {
+    let stage = progress.stage("initrd");
+    let read = |source| Error::Read { path: recipe.program.to_owned(), source };
+    let program = fs::read(recipe.program).map_err(read)?;
+    let modules = &recipe.manifest.initrd;
+    let entries =
+        initrd::entries(tree, &recipe.kernel.release, &modules.always, &modules.hardware, program)?;
+    let count = entries.keys().filter(|path| path.ends_with(".ko")).count();
+    let archive = cpio::archive(&entries);
+    stage.detail("compressing");
+    let packed = initrd::compress(&archive).expect("memory takes every write");
+    stage.finish(&format!("{count} modules, {}", Size(packed.len() as u64)));
+    Ok(packed)
+}
+
+/// Writes the root file system; returns the number of its blocks.
+fn make_root(
+    tree: &Tree,
+    recipe: &Recipe<'_>,
+    seed: &str,
+    sizes: &Sizes,
+    path: &Path,
+    progress: &Progress,
+) -> Result<u64, Error> {
+    let stage = progress.stage("root");
+    let options = erofs::Options {
+        uuid: *Guid::derive(seed.as_bytes(), "root file system").as_bytes(),
+        volume_name: "root",
+        epoch: recipe.epoch,
+    };
+    let image = erofs::Image::plan(tree, &options).map_err(Error::Erofs)?;
+    let size = image.blocks() * erofs::BLOCK;
+    assemble::check_root(size, sizes)?;
+    stage.expect(size);
+    let file = create(path)?;
+    let mut out = BufWriter::with_capacity(1 << 20, Counted { inner: file, stage: &stage });
+    image.write(&mut out).map_err(|error| match error {
+        erofs::Error::Write(source) => write_error(path, source),
+        other => Error::Erofs(other),
+    })?;
+    drop(out);
+    let files = tree.iter().filter(|(_, node)| matches!(node.kind, Kind::File(_))).count();
+    stage.finish(&format!("{files} files, {}", Size(size)));
+    Ok(image.blocks())
+}
+
+fn make_verity(
+    blocks: u64,
+    recipe: &Recipe<'_>,
+    seed: &str,
+    [root, path]: [&Path; 2],
+    progress: &Progress,
+) -> Result<RootHash, Error> {
+    let stage = progress.stage("verity");
+    // One salt for all releases: an unchanged block has an unchanged hash,
+    // and is not fetched again by an update.
+    let salt = Sha256::digest(format!("{} verity salt", recipe.manifest.id));
+    let uuid = Guid::derive(seed.as_bytes(), "verity tree");
+    let superblock = Superblock::new(uuid, &salt, blocks).map_err(Error::Verity)?;
+    stage.expect(superblock.data_size());
+    let data = File::open(root).map_err(|source| Error::Read { path: root.to_owned(), source })?;
+    let mut out = create(path)?;
+    let built = verity::build(&superblock, &mut Counted { inner: data, stage: &stage }, &mut out);
+    let root_hash = built.map_err(|error| match error {
+        VerityError::WriteTree { source } => write_error(path, source),
+        other => Error::Verity(other),
+    })?;
+    stage.finish(&format!("root hash {}…", &root_hash.to_string()[..16]));
+    Ok(root_hash)
+}
+
+fn make_uki(
+    tree: &Tree,
+    kernel: &Kernel,
+    cmdline: &str,
+    initrd: &[u8],
+    progress: &Progress,
+) -> Result<Vec<u8>, Error> {
+    let stage = progress.stage("uki");
+    let os_release = String::from_utf8_lossy(&read(tree, OS_RELEASE)?).into_owned();
+    let payload = uki::Payload {
+        os_release: &os_release,
+        cmdline,
+        uname: &kernel.release,
+        linux: &kernel
+            .image
+            .to_vec()
+            .map_err(|source| Error::Read { path: "vmlinuz".into(), source })?,
+        initrd,
+    };
+    let uki = uki::assemble(&read(tree, STUB)?, &payload)?;
+    stage.finish(&format!("kernel {}, {}", kernel.release, Size(uki.len() as u64)));
+    Ok(uki)
+}
+
+fn make_raw(contents: &Contents, path: &Path, progress: &Progress) -> Result<(), Error> {
+    let stage = progress.stage("raw");
+    stage.expect(contents.occupied_bytes());
+    let file = create(path)?;
+    raw::write(contents, &file, |bytes| stage.advance(bytes))
+        .map_err(|source| write_error(path, source))?;
+    let (size, data) = (Size(contents.size()), Size(contents.occupied_bytes()));
+    stage.finish(&format!("{size}, {data} of it in use"));
+    Ok(())
+}
+
+fn make_qcow2(contents: &Contents, path: &Path, progress: &Progress) -> Result<(), Error> {
+    let stage = progress.stage("qcow2");
+    stage.expect(contents.occupied_bytes());
+    let file = create(path)?;
+    let written = qcow2::write(contents, &file, |bytes| stage.advance(bytes));
+    let size = written
+        .and_then(|()| Ok(file.metadata()?.len()))
+        .map_err(|source| write_error(path, source))?;
+    stage.finish(&Size(size).to_string());
+    Ok(())
+}
+
+fn make_parts(names: &Names, scratch: &Scratch, progress: &Progress) -> Result<Parts, Error> {
+    let stage = progress.stage("digests");
+    let part = |name: &String| {
+        let path = scratch.path(name);
+        let read = |source| Error::Read { path: path.clone(), source };
+        let size = fs::metadata(&path).map_err(read)?.len();
+        let sha256 = digest::of_file(&path, |_| ()).map_err(read)?;
+        Ok::<_, Error>(Part { file: name.clone(), size, sha256 })
+    };
+    let parts =
+        Parts { root: part(&names.root)?, verity: part(&names.verity)?, uki: part(&names.uki)? };
+    stage.finish("3 parts");
+    Ok(parts)
+}
+
+fn read(tree: &Tree, path: &str) -> Result<Vec<u8>, Error> {
+    match tree.read_file(path) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(Error::Missing { path: path.to_owned() }),
+        Err(source) => Err(Error::Read { path: path.into(), source }),
+    }
+}
+
+fn create(path: &Path) -> Result<File, Error> {
+    File::create(path).map_err(|source| write_error(path, source))
+}
+
+pub(crate) fn write_error(path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::DiskFull { path: path.to_owned() }
+        }
+        _ => Error::Write { path: path.to_owned(), source },
+    }
+}
+
+/// Tells a stage what passes through.
+struct Counted<'a, Inner> {
+    inner: Inner,
+    stage: &'a Stage<'a>,
+}
+
+impl<Inner: Write> Write for Counted<'_, Inner> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.stage.advance(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<Inner: io::Read> io::Read for Counted<'_, Inner> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.stage.advance(count as u64);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_other_faults_of_writing() {
+        let path = Path::new("out/coreos.raw");
+        for (kind, message) in [
+            (
+                io::ErrorKind::StorageFull,
+                "no space left for out/coreos.raw; a build needs about 3 GB there",
+            ),
+            (io::ErrorKind::FileTooLarge, "cannot write out/coreos.raw"),
+        ] {
+            assert_eq!(write_error(path, kind.into()).to_string(), message);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What the image is made of: the manifest, a TOML file.
+//!
+//! text → [`Manifest::parse`] → a value in which every path, name and size has been checked
+//!
+//! Unknown keys are mistakes. A mistake is one line, `FILE:LINE:COLUMN: what is wrong`.
+
+mod value;
+
+use crate::tree::glob::Glob;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+pub use value::{
+    AccountName, Id, Mirror, PackageName, Size, TreePath, UnitName, ValueError, Version,
+};
+
+/// The whole manifest.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The system's own identifier, `ID` in os-release.
+    pub id: Id,
+    /// The system's name for people, `NAME` in os-release.
+    pub name: String,
+    /// The version that a build has if none is asked for.
+    pub version: Version,
+    /// The channel that the image follows.
+    pub channel: Id,
+    /// The packages of the root file system.
+    pub packages: Packages,
+    /// What is taken out again.
+    #[serde(default)]
+    pub remove: Vec<Removal>,
+    /// Users and groups.
+    pub accounts: Accounts,
+    /// Directories whose files are laid over the packages, relative to the project's root.
+    #[serde(default)]
+    pub overlay: Vec<PathBuf>,
+    /// The project's own programs.
+    #[serde(default, rename = "program")]
+    pub programs: Vec<Program>,
+    /// Owners and modes that differ from what packages and overlay say.
+    #[serde(default, rename = "permission")]
+    pub permissions: Vec<Permission>,
+    /// systemd units.
+    pub units: Units,
+    /// How the kernel is started.
+    pub kernel: Kernel,
+    /// Kernel modules of the initrd.
+    pub initrd: Initrd,
+    /// Sizes of the partitions.
+    pub disk: Disk,
+}
+
+/// Where packages come from and which.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// Debian's name of the architecture.
+    pub architecture: Id,
+    /// The release, such as `trixie`. Its updates and security updates are used as well.
+    pub suite: Id,
+    /// Parts of the archive, such as `main`.
+    pub components: Vec<Id>,
+    /// The archive.
+    pub mirror: Mirror,
+    /// The archive of security updates.
+    pub security_mirror: Mirror,
+    /// Packages to install. What they depend on comes with them, what they recommend does not.
+    pub install: Vec<PackageName>,
+}
+
+/// Something the image does not need, and why not.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Removal {
+    /// Why; for whoever reads the manifest.
+    pub reason: String,
+    /// Whether there may be nothing of it, and nobody need be told.
+    #[serde(default)]
+    pub optional: bool,
+    /// Packages whose files and records go.
+    #[serde(default)]
+    pub packages: Vec<PackageName>,
+    /// Paths that go with everything below them.
+    #[serde(default)]
+    pub paths: Vec<Glob>,
+}
+
+/// Users and groups. Numbers that packages take as they come are fixed here: what is on a
+/// machine's disk keeps its owner over every release.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounts {
+    /// Numbers of the users that packages make.
+    pub users: BTreeMap<AccountName, u32>,
+    /// Numbers of the groups that packages make.
+    pub groups: BTreeMap<AccountName, u32>,
+    /// Accounts for people, without a password.
+    #[serde(default)]
+    pub login: Vec<Login>,
+}
+
+/// An account for a person. Its group has its name and number.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// Its name.
+    pub name: AccountName,
+    /// Its number and that of its group.
+    pub id: u32,
+    /// Its home directory.
+    pub home: TreePath,
+    /// Its shell.
+    pub shell: TreePath,
+    /// The groups it belongs to besides its own.
+    pub groups: Vec<AccountName>,
+}
+
+/// A program of the project and its place in the image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// The name it is built under.
+    pub name: String,
+    /// Where it goes.
+    pub path: TreePath,
+    /// Symbolic links to it.
+    #[serde(default)]
+    pub links: Vec<TreePath>,
+}
+
+/// Owner and mode of some paths.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Permission {
+    /// The paths; those below them are not meant.
+    pub paths: Vec<Glob>,
+    /// The twelve permission bits.
+    pub mode: Option<u32>,
+    /// The owner.
+    pub user: Option<AccountName>,
+    /// The group.
+    pub group: Option<AccountName>,
+}
+
+/// Which units are enabled in the image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Units {
+    /// Units whose `[Install]` section is applied, and that of the units they name there.
+    /// Nothing else is enabled but what packages wire up below `/usr` themselves.
+    pub enable: Vec<UnitName>,
+    /// The unit that the system starts for, `default.target`.
+    pub default: UnitName,
+}
+
+/// How the kernel is started.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// The command line, without what identifies the root.
+    pub command_line: String,
+}
+
+/// Kernel modules of the initrd, by name. What they depend on comes with them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Initrd {
+    /// Loaded on every machine.
+    pub always: Vec<String>,
+    /// Loaded where their hardware is found.
+    pub hardware: Vec<String>,
+}
+
+/// Sizes of the partitions.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// The EFI system partition.
+    pub esp: Size,
+    /// Each slot's root file system.
+    pub root: Size,
+    /// Each slot's verity tree.
+    pub verity: Size,
+    /// The writable rest, before the first boot grows it to the disk's end.
+    pub state: Size,
+}
+
+/// Why there is no manifest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// The file cannot be read.
+    #[error("cannot read the manifest {path}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not a manifest.
+    #[error("{path}:{line}:{column}: {message}", path = path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Counted in characters from 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+}
+
+impl Manifest {
+    /// Reads and parses a manifest.
+    pub fn read(path: &Path) -> Result<Manifest, ManifestError> {
+        let unreadable = |source| ManifestError::Read { path: path.to_owned(), source };
+        Manifest::parse(&fs::read_to_string(path).map_err(unreadable)?, path)
+    }
+
+    /// Parses the text of a manifest; `path` is for messages.
+    pub fn parse(text: &str, path: &Path) -> Result<Manifest, ManifestError> {
+        toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start.min(text.len()));
+            let before = text.get(..offset).unwrap_or(text);
+            let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            ManifestError::Invalid {
+                path: path.to_owned(),
+                line: before.matches('\n').count() + 1,
+                column: before[line_start..].chars().count() + 1,
+                message: error.message().replace('\n', ", "),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: &str = "coreos.toml";
+    const WHOLE: &str = include_str!("../coreos.toml");
+
+    #[test]
+    fn the_manifest_of_the_project_is_valid() {
+        let manifest = Manifest::parse(WHOLE, Path::new(PATH)).unwrap();
+        assert_eq!(manifest.id.as_str(), "coreos-rs");
+        let packages = &manifest.packages.install;
+        let mut sorted = packages.clone();
+        sorted.sort();
+        sorted.dedup();
+        assert_eq!(*packages, sorted, "packages are listed once, in order");
+        assert!(manifest.remove.iter().all(|group| !group.reason.is_empty()));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let broken = |from: &str, to: &str| {
+            assert!(WHOLE.contains(from), "{from}");
+            Manifest::parse(&WHOLE.replacen(from, to, 1), Path::new(PATH)).unwrap_err().to_string()
+        };
+        for (from, to, wanted) in [
+            ("id = \"coreos-rs\"", "id = \"Core OS\"", "\"Core OS\""),
+            ("name = ", "nmae = ", "unknown field `nmae`"),
+            ("esp = \"1 GiB\"", "esp = \"1 GB\"", "\"1 GB\" is not a size"),
+            ("  \"bash\",", "  \"Bash\",", "\"Bash\" is not a package name"),
+            ("\"ssh.service\"", "\"ssh\"", "\"ssh\" is not the name of a unit"),
+        ] {
+            let message = broken(from, to);
+            let line = WHOLE[..WHOLE.find(from).unwrap()].matches('\n').count() + 1;
+            assert!(message.starts_with(&format!("{PATH}:{line}:")), "{message}");
+            assert!(message.contains(wanted), "{message}");
+        }
+        assert!(broken("  \"bash\",", "  \"Bash\",").contains(":3: "));
+    }
+
+    #[test]
+    fn a_missing_table_and_rubbish_are_one_line_each() {
+        for text in ["", "id = \"x\"", "\u{0}\u{1}", "[[", "id = \"ü\nx"] {
+            let message = Manifest::parse(text, Path::new(PATH)).unwrap_err().to_string();
+            assert!(message.starts_with("coreos.toml:"), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unreadable_manifest_is_named() {
+        let error = Manifest::read(Path::new("/no/such.toml")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read the manifest /no/such.toml");
+    }
+}
