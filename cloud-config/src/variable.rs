@@ -174,7 +174,11 @@ fn correction(name: &str, written: &str) -> String {
     if name.len() > 40 {
         return "if it is for a shell, write a backslash before it".to_owned();
     }
-    let longest = NAMES.iter().map(|(known, _)| *known).find(|known| name.starts_with(known));
+    // `private_ipv5` is a wrong version, not `private_ip` and then text.
+    let longest = NAMES
+        .iter()
+        .map(|(known, _)| *known)
+        .find(|known| name.strip_prefix(known).is_some_and(|rest| !rest.starts_with(['v', 'V'])));
     let nearest = nearest(name, NAMES.iter().map(|(known, _)| *known));
     match (longest, nearest) {
         (Some(known), _) => format!("did you mean `${{{known}}}{}`?", &name[known.len()..]),
@@ -236,6 +240,10 @@ mod tests {
         for (text, want) in [
             ("$private_ipv4x", "did you mean `${private_ipv4}x`?"),
             ("$private_ipx", "did you mean `${private_ip}x`?"),
+            (
+                "$private_ipv5",
+                "did you mean `$private_ipv4`? If it is for a shell, write `\\$private_ipv5`",
+            ),
             (
                 "$private_ivp4",
                 "did you mean `$private_ipv4`? If it is for a shell, write `\\$private_ivp4`",

@@ -93,14 +93,12 @@ pub(super) fn run(boot: Boot<'_>) {
     report.peak_memory_kib =
         fs::read_to_string("/proc/self/status").ok().and_then(|status| peak_memory_kib(&status));
     tell(&report, console);
-    for (path, text) in [(REPORT, None), (ISSUE, Some(issue(&report)))] {
-        let written = match text {
-            None => report.write(Path::new(path)).map_err(|e| chain(&e)),
-            Some(text) => write(Path::new(path), text.as_bytes(), 0o644).map_err(|e| chain(&e)),
-        };
-        if let Err(error) = written {
-            console.warn(error);
-        }
+    let written = [
+        write(Path::new(REPORT), report.text().as_bytes(), 0o600),
+        write(Path::new(ISSUE), issue(&report).as_bytes(), 0o644),
+    ];
+    for error in written.iter().filter_map(|written| written.as_ref().err()) {
+        console.warn(chain(error));
     }
 }
 
@@ -312,6 +310,9 @@ fn tell(report: &Report, console: &mut Console) {
                 "nobody can log in; attach a disc labelled config-2 or cidata and boot again",
             );
         }
+    }
+    for line in report.doubts().iter().chain(&report.notes) {
+        console.warn(line);
     }
     for line in report.trouble() {
         console.error(line);

@@ -54,8 +54,8 @@ impl Report {
         for line in self.trouble() {
             out.row("failed", &paint.bad(&line));
         }
-        for note in self.findings.iter().filter(|note| !note.error) {
-            out.row("warning", &paint.doubtful(&self.place_of(note)));
+        for line in self.doubts() {
+            out.row("warning", &paint.doubtful(&line));
         }
         for note in &self.notes {
             out.row("note", note);
@@ -101,6 +101,12 @@ impl Report {
             }
         }
         lines
+    }
+
+    /// What the configuration says that is better said otherwise, one line each.
+    pub fn doubts(&self) -> Vec<String> {
+        let findings = self.findings.iter().filter(|note| !note.error);
+        findings.map(|note| self.place_of(note)).collect()
     }
 
     /// `user-data:4:5: message; hint`.
