@@ -1,11 +1,14 @@
 //! What the initrd says: to the consoles for whoever watches, to the kernel log for the journal.
 //!
+//! Lines carry the time since the kernel started, as the kernel's own do.
 //! There is no journal yet and nobody to ask; a line is written at once, whole, and a console
 //! that cannot be written to is no reason to stop a boot.
 
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+
+use nix::time::{ClockId, clock_gettime};
 
 /// Where the initrd's lines go.
 #[derive(Debug)]
@@ -66,6 +69,8 @@ impl Console {
             Severity::Warning => "\x1b[1;33mwarning:\x1b[0m ",
             Severity::Info => "",
         };
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).ok();
+        let (seconds, micros) = now.map_or((0, 0), |now| (now.tv_sec(), now.tv_nsec() / 1000));
         for line in text.lines() {
             // One write is one record.
             let record = format!("<{}>coreos-init: {line}\n", DAEMON | number);
@@ -75,7 +80,10 @@ impl Console {
                 continue;
             }
             for console in &mut self.consoles {
-                let _ = console.write_all(format!("\rcoreos-init: {mark}{line}\r\n").as_bytes());
+                let _ = console.write_all(
+                    format!("\r[{seconds:>5}.{micros:06}] coreos-init: {mark}{line}\r\n")
+                        .as_bytes(),
+                );
             }
         }
     }

@@ -90,6 +90,7 @@ pub fn run() -> ! {
 
 fn boot(console: &mut Console) -> Result<Infallible, BootError> {
     let mut stages = Stages::start("initrd");
+    console.info(format_args!("version {}", env!("CARGO_PKG_VERSION")));
     let command_line = fs::read_to_string("/proc/cmdline").map_err(BootError::CommandLine)?;
     let hash = root_hash(&command_line)?;
 
