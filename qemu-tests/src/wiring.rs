@@ -1,0 +1,241 @@
+//! What a machine is made of → QEMU's command line. Plain values, no I/O.
+
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use crate::accelerator::Accelerator;
+use crate::firmware::Firmware;
+
+/// The host as the guest sees it, where its services answer.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+
+/// The address that the first machine on the built-in network is leased.
+pub const LEASE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+
+/// Program name of QEMU; only this one architecture is built.
+pub const QEMU: &str = "qemu-system-x86_64";
+
+/// The parts of one machine.
+#[derive(Clone, Debug)]
+pub struct Wiring {
+    /// Its name, seen in the host's process list.
+    pub name: String,
+    /// What executes the guest's instructions.
+    pub accelerator: Accelerator,
+    /// The firmware; `variables` is this machine's own copy.
+    pub firmware: Firmware,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Number of processors.
+    pub processors: u32,
+    /// The disks (qcow2), the first is the one to boot from.
+    pub disks: Vec<PathBuf>,
+    /// The disc in the CD-ROM drive; without one there is no drive.
+    pub disc: Option<PathBuf>,
+    /// Files that the guest sees in QEMU's firmware configuration device.
+    pub fw_cfg: Vec<(String, PathBuf)>,
+    /// How it is connected.
+    pub network: Network,
+    /// Whether it has a graphics card, so that its screen can be pictured.
+    pub screen: bool,
+}
+
+/// A machine's network: QEMU's built-in one (10.0.2.0/24, the host at
+/// [`HOST`]), of which the host's other interfaces know nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Network {
+    /// Port of the host's loopback address behind which ssh answers.
+    pub ssh_port: u16,
+    /// The guest's address that this port leads to.
+    pub guest: Ipv4Addr,
+    /// Whether the guest is kept from reaching the host and what is behind it.
+    pub isolated: bool,
+    /// A second network card, on a segment shared by all machines of this host
+    /// that name the same port.
+    pub segment: Option<u16>,
+}
+
+impl Wiring {
+    /// QEMU's arguments. It talks on descriptors that it inherits: the console
+    /// on its standard input, the control channel on its standard output; so
+    /// no socket file needs a place, and both end with either process.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut list = Arguments::default();
+        list.option("-name", &[&self.name]);
+        list.flags(&["-nodefaults", "-no-user-config", "-display", "none"]);
+        list.option("-machine", &["q35,smm=off,hpet=off"]);
+        list.flags(self.accelerator.arguments());
+        list.option("-m", &[&format!("{}M", self.memory)]);
+        list.option("-smp", &[&self.processors.to_string()]);
+
+        list.option("-chardev", &["socket,id=console,fd=0"]);
+        list.option("-serial", &["chardev:console"]);
+        list.option("-chardev", &["socket,id=control,fd=1"]);
+        list.option("-mon", &["chardev=control,mode=control"]);
+        list.option("-device", &["virtio-rng-pci"]);
+        if self.screen {
+            list.option("-device", &["VGA"]);
+        }
+
+        let flash = "if=pflash,format=raw";
+        list.file("-drive", &format!("{flash},unit=0,readonly=on,file="), &self.firmware.code);
+        list.file("-drive", &format!("{flash},unit=1,file="), &self.firmware.variables);
+        for (index, disk) in self.disks.iter().enumerate() {
+            let id = format!("disk{index}");
+            let drive = format!("if=none,id={id},format=qcow2,discard=unmap,file=");
+            list.file("-drive", &drive, disk);
+            let boot = if index == 0 { ",bootindex=0" } else { "" };
+            // A full host is an error in the guest; by default QEMU would stop
+            // the guest and wait for somebody to make room.
+            let device = format!("virtio-blk-pci,drive={id},serial={id},werror=report{boot}");
+            list.option("-device", &[&device]);
+        }
+        if let Some(disc) = &self.disc {
+            list.file("-drive", "if=none,id=disc,media=cdrom,format=raw,readonly=on,file=", disc);
+            list.option("-device", &["ide-cd,drive=disc"]);
+        }
+        for (name, file) in &self.fw_cfg {
+            list.file("-fw_cfg", &format!("name={name},file="), file);
+        }
+        self.network.add_to(&mut list);
+        list.0
+    }
+}
+
+impl Network {
+    fn add_to(&self, list: &mut Arguments) {
+        let restrict = if self.isolated { "on" } else { "off" };
+        list.option(
+            "-netdev",
+            &[&format!(
+                "user,id=net0,restrict={restrict},host={HOST},dhcpstart={LEASE},\
+                 hostfwd=tcp:127.0.0.1:{}-{}:22",
+                self.ssh_port, self.guest
+            )],
+        );
+        // Without its ROM the card cannot be booted from, which saves time.
+        list.option("-device", &["virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile="]);
+        if let Some(port) = self.segment {
+            let [high, low] = self.ssh_port.to_be_bytes();
+            list.option(
+                "-netdev",
+                &[&format!("socket,id=net1,mcast=230.0.0.1:{port},localaddr=127.0.0.1")],
+            );
+            // On a shared segment the hardware address must be this machine's
+            // own; its ssh port is unique on the host.
+            list.option(
+                "-device",
+                &[&format!(
+                    "virtio-net-pci,netdev=net1,mac=52:54:01:00:{high:02x}:{low:02x},romfile="
+                )],
+            );
+        }
+    }
+}
+
+/// A command line being put together.
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn flags(&mut self, words: &[&str]) {
+        self.0.extend(words.iter().map(OsString::from));
+    }
+
+    fn option(&mut self, name: &str, values: &[&str]) {
+        self.0.push(name.into());
+        self.flags(values);
+    }
+
+    /// An option that ends with a path. QEMU ends a value at a comma unless it
+    /// is doubled.
+    fn file(&mut self, name: &str, before: &str, path: &Path) {
+        use std::os::unix::ffi::{OsStrExt, OsStringExt};
+        let mut value = before.as_bytes().to_vec();
+        for &byte in path.as_os_str().as_bytes() {
+            value.push(byte);
+            if byte == b',' {
+                value.push(byte);
+            }
+        }
+        self.0.push(name.into());
+        self.0.push(OsString::from_vec(value));
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The least that starts.
+    pub(crate) fn plain() -> Wiring {
+        Wiring {
+            name: "plain".into(),
+            accelerator: Accelerator::Tcg,
+            firmware: Firmware { code: "/fw/code".into(), variables: "/m/vars".into() },
+            memory: 1024,
+            processors: 2,
+            disks: vec!["/m/disk.qcow2".into()],
+            disc: None,
+            fw_cfg: Vec::new(),
+            network: Network { ssh_port: 40022, guest: LEASE, isolated: false, segment: None },
+            screen: false,
+        }
+    }
+
+    fn line(wiring: &Wiring) -> String {
+        let words: Vec<_> =
+            wiring.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn each_part_is_on_the_command_line_only_when_it_is_there() {
+        let with = |change: fn(&mut Wiring)| {
+            let mut wiring = plain();
+            change(&mut wiring);
+            line(&wiring)
+        };
+        let bare = line(&plain());
+        for (part, change) in [
+            ("ide-cd,drive=disc", (|w| w.disc = Some("/m/config.iso".into())) as fn(&mut Wiring)),
+            ("-fw_cfg name=opt/x,file=/m/x", |w| w.fw_cfg.push(("opt/x".into(), "/m/x".into()))),
+            ("-device VGA", |w| w.screen = true),
+            ("restrict=on", |w| w.network.isolated = true),
+            ("10.0.2.50:22", |w| w.network.guest = Ipv4Addr::new(10, 0, 2, 50)),
+            ("mcast=230.0.0.1:5555,localaddr=127.0.0.1", |w| w.network.segment = Some(5555)),
+            ("mac=52:54:01:00:9c:56", |w| w.network.segment = Some(5555)),
+            ("drive=disk1,serial=disk1", |w| w.disks.push("/m/more.qcow2".into())),
+            ("-accel kvm -cpu host", |w| w.accelerator = Accelerator::Kvm),
+            ("-m 4096M", |w| w.memory = 4096),
+        ] {
+            assert!(!bare.contains(part), "{part} in {bare}");
+            let line = with(change);
+            assert!(line.contains(part), "{part} not in {line}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_disk_is_booted_from() {
+        let mut wiring = plain();
+        wiring.disks.push("/m/more.qcow2".into());
+        let line = line(&wiring);
+        assert_eq!(line.matches("bootindex").count(), 1);
+        assert!(line.contains("serial=disk0,werror=report,bootindex=0"), "{line}");
+    }
+
+    #[test]
+    fn ssh_listens_on_the_loopback_address_alone() {
+        let line = line(&plain());
+        assert_eq!(line.matches("hostfwd=").count(), 1);
+        assert!(line.contains("hostfwd=tcp:127.0.0.1:40022-10.0.2.15:22"), "{line}");
+    }
+
+    #[test]
+    fn a_comma_in_a_path_does_not_end_the_option() {
+        let mut wiring = plain();
+        wiring.disks = vec!["/a,b/disk.qcow2".into()];
+        assert!(line(&wiring).contains("file=/a,,b/disk.qcow2 "));
+    }
+}

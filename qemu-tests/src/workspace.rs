@@ -1,0 +1,51 @@
+//! Where the built programs and the built image are.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// A checkout of this project, as far as machines need it.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    root: PathBuf,
+    images: PathBuf,
+}
+
+impl Workspace {
+    /// The checkout that this crate was built in. `images` overrides the
+    /// folder of the built image.
+    pub fn here(images: Option<PathBuf>) -> Self {
+        Self::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), images)
+    }
+
+    /// The checkout at `root`.
+    pub fn at(root: &Path, images: Option<PathBuf>) -> Self {
+        let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        let images = images.unwrap_or_else(|| root.join("target/image"));
+        Self { root, images }
+    }
+
+    /// Where machines have their folders.
+    pub fn machines(&self) -> PathBuf {
+        self.root.join("target/machines")
+    }
+
+    /// The config that newcomers start with.
+    pub fn example(&self) -> PathBuf {
+        self.root.join("examples/cloud-config.yaml")
+    }
+
+    /// The built disk image.
+    pub fn image(&self) -> Result<PathBuf> {
+        built(self.images.join("coreos.raw"), "image")
+    }
+
+    /// The built program `name`.
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
+        built(self.root.join("target/x86_64-unknown-linux-gnu/release").join(name), "image")
+    }
+}
+
+fn built(path: PathBuf, target: &'static str) -> Result<PathBuf> {
+    if path.is_file() { Ok(path) } else { Err(Error::NotBuilt { path, target }) }
+}

@@ -1,0 +1,50 @@
+//! The scenarios: the built image, booted from power-on with UEFI firmware.
+//!
+//! A boot is a minute where it must be emulated, so a scenario boots once and
+//! asks much; all that it finds wrong is told together. Console logs stay in
+//! `target/machines/NAME/`.
+//!
+//! `cargo test -p qemu-tests --test scenarios [-- NAME]`; the environment may
+//! name another image folder (`IMAGE_DIR`) and accelerator (`MACHINE_ACCEL`).
+
+mod article; // the config that all began with, and what a node made of it shows
+mod broken_config;
+mod checks; // what was wrong, all of it
+mod dhcp;
+mod discovery; // a discovery service on the host
+mod flipped_byte;
+mod lab; // what machines are made of
+mod no_config;
+mod static_address;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use checks::Outcome;
+use lab::Lab;
+
+/// How many machines run at a time if nothing else is asked for: each has two
+/// processors, and so has the smallest host.
+const AT_A_TIME: usize = 1;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_A_TIME);
+    let trials = [
+        scenario("static_address_from_a_config_drive_and_a_second_boot", static_address::run),
+        scenario("dhcp_address_from_a_nocloud_disc", dhcp::run),
+        scenario("no_config", no_config::run),
+        scenario("broken_config", broken_config::run),
+        scenario("flipped_byte_in_a_file", flipped_byte::in_a_file),
+        scenario("flipped_byte_in_the_superblock", flipped_byte::in_the_superblock),
+    ];
+    libtest_mimic::run(&arguments, trials.into()).exit_code()
+}
+
+fn scenario(name: &'static str, run: fn(&Lab) -> Outcome) -> Trial {
+    Trial::test(name, move || {
+        let lab = Lab::open().map_err(Failed::from)?;
+        run(&lab).map_err(|error| Failed::from(checks::told(error.as_ref())))
+    })
+}
