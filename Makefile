@@ -1,0 +1,52 @@
+# make boot    build everything and boot it in QEMU        make test    every test, boots included
+# make image   only build the image                        make lint    rustfmt and clippy
+# make bench   how long things take                        make clean   remove what was built
+
+CONFIG    ?= examples/cloud-config.yaml
+IMAGE_DIR ?= target/image
+
+TARGET   := x86_64-unknown-linux-gnu
+PROGRAMS := target/$(TARGET)/release
+PACKAGES := $(shell sed -e '/^\# tests/,$$d' -e 's/\#.*//' host-packages.txt)
+SUDO     := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+export IMAGE_DIR := $(abspath $(IMAGE_DIR))
+
+.PHONY: boot test lint bench image programs setup clean
+.DEFAULT_GOAL := boot
+
+boot: image
+	@$(PROGRAMS)/machine boot --image $(IMAGE_DIR)/coreos.qcow2 --config $(CONFIG)
+
+test: PACKAGES := $(shell sed -e 's/\#.*//' host-packages.txt)
+test: lint image
+	cargo test --locked --workspace --exclude qemu-tests
+	cargo test --locked -p qemu-tests
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+bench: image
+	@$(PROGRAMS)/machine bench --image $(IMAGE_DIR)/coreos.qcow2
+
+image: programs
+	@$(PROGRAMS)/image build --output $(IMAGE_DIR)
+
+programs: setup
+	@cargo build --release --locked -p image -p coreos-init -p channels -p qemu-tests
+
+# The only step that may ask for root.
+setup:
+	@command -v cargo >/dev/null || { echo >&2 "cargo not found: install Rust 1.90 or later (https://rustup.rs)"; exit 1; }
+	@missing=$$(for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' || printf ' %s' $$package; \
+	done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing Debian packages:$$missing"; \
+		$(SUDO) apt-get update -qq && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	fi
+
+clean:
+	rm -rf target
