@@ -28,6 +28,7 @@ lint: setup
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 bench: image
+	@rm -rf target/bench && $(PROGRAMS)/image build --output target/bench && rm -rf target/bench
 	@$(PROGRAMS)/machine bench --image $(IMAGE_DIR)/coreos.qcow2
 
 image: programs

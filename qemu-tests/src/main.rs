@@ -6,6 +6,7 @@
 mod cli {
     pub(crate) mod bench; // several boots, one table
     pub(crate) mod boot; // one boot, live
+    pub(crate) mod native; // provisioning on this host itself
     pub(crate) mod options; // what was asked for, and machines made of it
     pub(crate) mod signals; // ctrl-C
     pub(crate) mod table; // aligned columns

@@ -7,7 +7,7 @@ use qemu_tests::provisioning::{self, Provisioned};
 use qemu_tests::{Accelerator, Result};
 
 use super::options::MachineOptions;
-use super::table;
+use super::{native, table};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -20,12 +20,12 @@ pub(crate) struct Options {
 /// One row: a stage, and its duration in each boot that had it.
 type Row = (String, Vec<Duration>);
 
-pub(crate) fn run(machine: &MachineOptions, options: &Options) -> Result<ExitCode> {
-    let limit = Duration::from_secs(machine.time_limit);
+pub(crate) fn run(wanted: &MachineOptions, options: &Options) -> Result<ExitCode> {
+    let limit = Duration::from_secs(wanted.time_limit);
     let mut boots = Vec::new();
     let mut accelerator = Accelerator::Tcg;
     for number in 1..=options.boots {
-        let hardware = machine.hardware("bench")?;
+        let hardware = wanted.hardware("bench")?;
         accelerator = hardware.accelerator();
         let machine = hardware.boot(None)?;
         let boot = provisioning::wait(&machine, limit)?;
@@ -42,6 +42,8 @@ pub(crate) fn run(machine: &MachineOptions, options: &Options) -> Result<ExitCod
     print!("{}", table::rows(lines(&inner(&boots))));
     let memory = boots.iter().filter_map(|boot| boot.report.peak_memory()).max();
     print!("{}", table::rows(memory.map(|kib| ("memory", format!("{kib} KiB at most")))));
+    println!("\ncoreos-init on this host, mean of many runs");
+    print!("{}", table::rows(native::rows(&wanted.workspace(), &wanted.config())?));
     let provisioned = boots.iter().all(|boot| boot.report.is_provisioned());
     Ok(if provisioned { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

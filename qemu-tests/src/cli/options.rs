@@ -55,6 +55,17 @@ impl From<LabelName> for Label {
 }
 
 impl MachineOptions {
+    /// The checkout, with the image folder that the environment names.
+    #[allow(clippy::disallowed_methods, reason = "the environment is read here, once")]
+    pub(crate) fn workspace(&self) -> Workspace {
+        Workspace::here(std::env::var_os("IMAGE_DIR").map(PathBuf::from))
+    }
+
+    /// The config that was asked for, or the example.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| self.workspace().example())
+    }
+
     /// A fresh machine with its config disc, called `name` if no name was given.
     ///
     /// Unless the caller has a key that the config lets in, the machine's own
@@ -62,13 +73,13 @@ impl MachineOptions {
     #[allow(clippy::disallowed_methods, reason = "the environment is read here, once")]
     pub(crate) fn hardware(&self, name: &str) -> Result<Hardware> {
         let wish = std::env::var("MACHINE_ACCEL").ok();
-        let workspace = Workspace::here(std::env::var_os("IMAGE_DIR").map(PathBuf::from));
+        let workspace = self.workspace();
         let image = self.image.clone().map_or_else(|| workspace.image(), Ok)?;
         let firmware = Firmware::find(Path::new(firmware::FOLDER))?;
         let accelerator = Accelerator::choose(wish.as_deref())?;
         let machines = workspace.machines();
         let name = self.name.as_deref().unwrap_or(name);
-        let config = self.config.clone().unwrap_or_else(|| workspace.example());
+        let config = self.config();
         if let Some(port) = self.ssh_port {
             ports::claim(port)?;
         }

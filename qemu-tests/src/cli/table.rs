@@ -25,6 +25,11 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// Milliseconds with one digit.
+pub(crate) fn precise(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
