@@ -319,11 +319,11 @@ fn tell(report: &Report, console: &mut Console) {
     }
     let written = report.items.iter().filter(|item| item.outcome != Outcome::Unchanged).count();
     match report.status {
-        Status::Degraded => console.error("provisioning failed: only the name, accounts, keys and network were applied, where they could be"),
-        Status::Provisioned => console.info(format_args!(
-            "provisioned: {written} of {} items changed",
-            report.items.len()
-        )),
+        Status::Degraded => {
+            console.error("this machine is degraded; `coreos-init status` tells what was applied");
+        }
+        Status::Provisioned => console
+            .info(format_args!("provisioned: {written} of {} items changed", report.items.len())),
         Status::Unconfigured => {}
     }
 }
