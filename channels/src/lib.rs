@@ -21,6 +21,8 @@ pub mod client; // a trusted root → a trusted view of the repository
 
 pub mod policy; // which release may go where; touches nothing
 
+pub mod payload; // packs of segments: frames and patches, decoded and checked
+
 pub mod offer; // releases, as a channel's targets
 
 #[cfg(feature = "publisher")]

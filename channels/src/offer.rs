@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use disk::guid::Guid;
+use disk::verity::Superblock;
 use disk::version::Version;
+use serde::{Deserialize, Serialize};
 
 use crate::client::{ClientError, Target, View};
 use crate::metadata::TargetFile;
+use crate::payload::{BLOCK, IndexInfo};
 use crate::policy::{Channel, Release};
 
 /// The files of a release.
@@ -53,6 +57,79 @@ impl fmt::Display for Part {
     }
 }
 
+/// A file of packed segments: another way to one of the parts of a release. What a target's
+/// `custom.pack` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackInfo {
+    /// The version of the release.
+    pub version: String,
+    /// The part, by [`Part::extension`].
+    pub part: String,
+    /// What is signed of its index.
+    pub index: IndexInfo,
+    /// The release whose part it starts from, if it is a patch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PackSource>,
+}
+
+/// What a patch starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackSource {
+    /// The version of the old release.
+    pub version: String,
+    /// Which bytes that must be, in 64 hexadecimal digits: the root hash for a root, the SHA-256
+    /// of the file for any other part.
+    pub id: String,
+}
+
+impl PackInfo {
+    /// The name of the file.
+    pub fn file_name(&self) -> String {
+        let PackInfo { version, part, from, .. } = self;
+        match from {
+            None => format!("coreos_{version}.{part}.zst"),
+            Some(from) => format!("coreos_{version}.from_{}.{part}.patch", from.version),
+        }
+    }
+
+    /// The path of the target.
+    pub fn path(&self, channel: Channel) -> String {
+        format!("{channel}/{}", self.file_name())
+    }
+
+    fn is_of(&self, part: Part) -> bool {
+        self.part == part.extension()
+    }
+}
+
+/// A pack as a channel offers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pack {
+    /// What it is.
+    pub info: PackInfo,
+    /// The path of the target.
+    pub path: String,
+    /// The target.
+    pub file: TargetFile,
+}
+
+impl Pack {
+    /// The file, as a target of a repository with consistent snapshots.
+    pub fn target(&self, view: &View<'_>) -> Target {
+        view.target(&self.path, self.file.clone())
+    }
+}
+
+/// What is needed to make a verity tree instead of fetching it: the `custom.verity` of that
+/// target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeInfo {
+    /// The identifier in the tree's superblock.
+    pub uuid: String,
+    /// The salt, in hexadecimal digits.
+    pub salt: String,
+}
+
 /// A release as a channel carries it, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -62,6 +139,8 @@ pub struct Offer {
     pub release: Release,
     /// Its files.
     pub files: BTreeMap<Part, TargetFile>,
+    /// Packs of its parts: every other way to get them.
+    pub packs: Vec<Pack>,
 }
 
 /// Something in a channel that should be a release and is not.
@@ -83,6 +162,29 @@ impl Offer {
     /// One of its files, as a target of a repository with consistent snapshots.
     pub fn target(&self, view: &View<'_>, part: Part) -> Target {
         view.target(&self.path(part), self.files[&part].clone())
+    }
+
+    /// The pack of frames of a part.
+    pub fn frames(&self, part: Part) -> Option<&Pack> {
+        self.packs.iter().find(|pack| pack.info.is_of(part) && pack.info.from.is_none())
+    }
+
+    /// The patch that makes a part of the one of another release, which is known by its root
+    /// hash (for the root) or its SHA-256 (for any other part) in hexadecimal digits.
+    pub fn patch(&self, part: Part, old: &str) -> Option<&Pack> {
+        self.packs.iter().find(|pack| {
+            pack.info.is_of(part) && pack.info.from.as_ref().is_some_and(|from| from.id == old)
+        })
+    }
+
+    /// The superblock of the verity tree, with which a machine can make the tree itself. It is
+    /// the signed tree if the file has the signed hash; `None` if the release does not say.
+    pub fn superblock(&self) -> Option<Superblock> {
+        let custom = self.files[&Part::Verity].custom.get("verity")?;
+        let info: TreeInfo = serde_json::from_value(custom.clone()).ok()?;
+        let uuid: Guid = info.uuid.parse().ok()?;
+        let salt = hex::decode(&info.salt).ok()?;
+        Superblock::new(uuid, &salt, self.files[&Part::Root].length / BLOCK as u64).ok()
     }
 
     /// Bytes of all its files.
@@ -126,7 +228,22 @@ fn read(
         let file = targets.get(&path).ok_or_else(|| format!("{path} is missing"))?;
         files.insert(part, file.clone());
     }
-    Ok(Offer { channel, release, files })
+    let packs = packs(channel, &release.version, targets);
+    Ok(Offer { channel, release, files, packs })
+}
+
+/// The packs of a release. What is none is passed over: there is another way to every part.
+fn packs(channel: Channel, version: &Version, targets: &BTreeMap<String, TargetFile>) -> Vec<Pack> {
+    let start = format!("{channel}/coreos_{version}.");
+    let named = targets.range(start.clone()..).take_while(|(path, _)| path.starts_with(&start));
+    named
+        .filter_map(|(path, file)| {
+            let custom = file.custom.get("pack")?;
+            let info: PackInfo = serde_json::from_value(custom.clone()).ok()?;
+            let fits = info.version == version.as_str() && info.path(channel) == *path;
+            fits.then(|| Pack { info, path: path.clone(), file: file.clone() })
+        })
+        .collect()
 }
 
 impl View<'_> {
