@@ -43,6 +43,22 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Shows where this machine's configuration would come from, in the order of
+    /// looking, and what is there; exits with 1 if there is none
+    Sources {
+        /// The directory that stands for the machine's root
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        /// The kernel command line, instead of the machine's own
+        #[arg(long, value_name = "TEXT")]
+        command_line: Option<String>,
+        /// Bring the network up and down again, as is done at boot
+        #[arg(long)]
+        network: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Does what needs the service manager: unit commands, scripts (run by coreos-init.service)
     Finish,
 }
@@ -59,6 +75,9 @@ fn main() -> ExitCode {
             cli::apply(&root, &from_file, dry_run, &overrides)
         }
         Command::Status { json } => cli::status(json),
+        Command::Sources { root, command_line, network, json } => {
+            cli::sources(&cli::SourcesOptions { root, command_line, network, json })
+        }
         Command::Finish => cli::finish(),
     }
 }

@@ -1,6 +1,6 @@
 //! Fetching one small document over HTTP, with every wait, size and retry bounded.
 //!
-//! address → attempts until one answers or the deadline passes → bytes
+//! [`Request`] → attempts until one answers or the deadline passes → bytes
 //!
 //! A failed attempt is repeated only if another one may well go better: the network did not work,
 //! the server said that it is to blame (5xx) or that we are too quick (429). What the server
@@ -11,18 +11,24 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ureq::config::Config;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
-use ureq::{Agent, Timeout};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, RequestBuilder, Timeout};
+
+use crate::privileged_port::PrivilegedConnector;
 
 /// Where Debian keeps the certificate authorities that the system trusts.
 pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Redirects that are followed.
-const MAX_REDIRECTS: u32 = 5;
+/// Redirects that are followed unless something else is said.
+const REDIRECTS: u32 = 5;
 /// Longest wait for a name server.
 const RESOLVE: Duration = Duration::from_secs(5);
 /// Longest wait for a connection, its TLS handshake included.
@@ -49,6 +55,51 @@ pub struct Fetch {
     pub proxy: Proxy,
     /// The only certificate authorities that are trusted, as a PEM file. Read for `https` only.
     pub roots: PathBuf,
+    /// How many redirects are followed.
+    pub redirects: u32,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Request<'a> {
+    /// The address, of `http` or `https`.
+    pub url: &'a str,
+    /// By which method.
+    pub method: Method,
+    /// Header fields beside the usual ones. Their values may be secrets and are never shown.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// From which port.
+    pub from: SourcePort,
+    /// Where to connect to, whatever the address says: for a link-local address, which needs its
+    /// interface said.
+    pub to: Option<SocketAddr>,
+}
+
+impl<'a> Request<'a> {
+    /// Asks for the document at `url`.
+    pub fn get(url: &'a str) -> Request<'a> {
+        Request { url, ..Request::default() }
+    }
+}
+
+/// A method of HTTP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`.
+    #[default]
+    Get,
+    /// `PUT`, with nothing in it: how metadata services hand out a token.
+    Put,
+}
+
+/// The port that a request comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SourcePort {
+    /// Any that the system chooses.
+    #[default]
+    Any,
+    /// One below 1024, by which a server knows that root asks. For `http` only.
+    Privileged,
 }
 
 /// Whether a proxy is used.
@@ -69,6 +120,7 @@ impl Default for Fetch {
             attempts: 5,
             proxy: Proxy::Environment,
             roots: PathBuf::from(SYSTEM_ROOTS),
+            redirects: REDIRECTS,
         }
     }
 }
@@ -109,10 +161,12 @@ pub enum FetchError {
         limit: u64,
     },
     /// The server sends us around.
-    #[error("cannot fetch {url}: more than {MAX_REDIRECTS} redirects")]
+    #[error("cannot fetch {url}: more than {most} redirects")]
     Redirects {
         /// The address.
         url: String,
+        /// How many are followed.
+        most: u32,
     },
     /// The server could not be talked to.
     #[error("cannot fetch {url}: {reason} (attempts: {attempts})")]
@@ -128,20 +182,26 @@ pub enum FetchError {
 
 /// Fetches the document at `url`, which is `http` or `https`.
 pub fn fetch(url: &str, how: &Fetch) -> Result<Vec<u8>, FetchError> {
-    let agent = agent(url, how)?;
+    request(&Request::get(url), how)
+}
+
+/// Fetches the document that `request` asks for.
+pub fn request(request: &Request<'_>, how: &Fetch) -> Result<Vec<u8>, FetchError> {
+    let url = request.url;
+    let agent = agent(request, how)?;
     let start = Instant::now();
     let mut tried = 0;
     loop {
         let left = how.deadline.saturating_sub(start.elapsed());
         tried += 1;
-        let failure = match attempt(&agent, url, how.limit, left) {
+        let failure = match attempt(&agent, request, how.limit, left) {
             Ok(bytes) => return Ok(bytes),
             Err(failure) => failure,
         };
         let left = how.deadline.saturating_sub(start.elapsed());
-        let wait = failure.retry_after.unwrap_or_else(|| pause(tried, random()));
+        let wait = failure.retry_after.unwrap_or_else(|| pause_after(tried));
         if !failure.may_pass || tried >= how.attempts || wait >= left {
-            return Err(failure.tell(url, tried));
+            return Err(failure.tell(url, tried, how.redirects));
         }
         log::debug!("{}: {}, trying again", redacted(url), failure.reason);
         thread::sleep(wait);
@@ -162,7 +222,8 @@ pub fn redacted(url: &str) -> String {
     format!("{scheme}{host}{path}{query}")
 }
 
-fn agent(url: &str, how: &Fetch) -> Result<Agent, FetchError> {
+fn agent(request: &Request<'_>, how: &Fetch) -> Result<Agent, FetchError> {
+    let url = request.url;
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     let https = match scheme.as_deref() {
         Some("https") => true,
@@ -175,7 +236,7 @@ fn agent(url: &str, how: &Fetch) -> Result<Agent, FetchError> {
     let mut config = Agent::config_builder()
         .https_only(https)
         .http_status_as_error(false)
-        .max_redirects(MAX_REDIRECTS)
+        .max_redirects(how.redirects)
         .user_agent(concat!("coreos/", env!("CARGO_PKG_VERSION")))
         .timeout_resolve(Some(RESOLVE))
         .timeout_connect(Some(CONNECT))
@@ -191,7 +252,36 @@ fn agent(url: &str, how: &Fetch) -> Result<Agent, FetchError> {
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::new_with_certs(&roots))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    Ok(config.tls_config(tls.build()).build().new_agent())
+    let config = config.tls_config(tls.build()).build();
+    Ok(match (request.from, request.to) {
+        (SourcePort::Any, None) => config.new_agent(),
+        (SourcePort::Any, Some(to)) => {
+            Agent::with_parts(config, DefaultConnector::default(), Fixed(to))
+        }
+        (SourcePort::Privileged, None) => {
+            Agent::with_parts(config, PrivilegedConnector, DefaultResolver::default())
+        }
+        (SourcePort::Privileged, Some(to)) => {
+            Agent::with_parts(config, PrivilegedConnector, Fixed(to))
+        }
+    })
+}
+
+/// Says the same of every name.
+#[derive(Debug)]
+struct Fixed(SocketAddr);
+
+impl Resolver for Fixed {
+    fn resolve(
+        &self,
+        _: &ureq::http::Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addresses = self.empty();
+        addresses.push(self.0);
+        Ok(addresses)
+    }
 }
 
 fn roots(path: &Path) -> Result<Vec<Certificate<'static>>, FetchError> {
@@ -228,13 +318,13 @@ enum Kind {
 }
 
 impl Failure {
-    fn tell(self, url: &str, attempts: u32) -> FetchError {
+    fn tell(self, url: &str, attempts: u32, most: u32) -> FetchError {
         let url = redacted(url);
         match self.kind {
             Kind::Address => FetchError::Address { url, reason: self.reason },
             Kind::Status(status) => FetchError::Status { url, status },
             Kind::TooLarge(limit) => FetchError::TooLarge { url, limit },
-            Kind::Redirects => FetchError::Redirects { url },
+            Kind::Redirects => FetchError::Redirects { url, most },
             Kind::Network => FetchError::Network { url, reason: self.reason, attempts },
         }
     }
@@ -279,9 +369,16 @@ fn too_slow(timeout: Timeout) -> &'static str {
     }
 }
 
-fn attempt(agent: &Agent, url: &str, limit: u64, left: Duration) -> Result<Vec<u8>, Failure> {
-    let request = agent.get(url).config().timeout_global(Some(left)).build();
-    let mut response = request.call()?;
+fn attempt(
+    agent: &Agent,
+    request: &Request<'_>,
+    limit: u64,
+    left: Duration,
+) -> Result<Vec<u8>, Failure> {
+    let mut response = match request.method {
+        Method::Get => with_headers(agent.get(request.url), request, left).call()?,
+        Method::Put => with_headers(agent.put(request.url), request, left).send_empty()?,
+    };
     let status = response.status();
     if status.is_success() {
         return Ok(response.body_mut().with_config().limit(limit).read_to_vec()?);
@@ -295,6 +392,24 @@ fn attempt(agent: &Agent, url: &str, limit: u64, left: Duration) -> Result<Vec<u
     })
 }
 
+fn with_headers<B>(
+    builder: RequestBuilder<B>,
+    request: &Request<'_>,
+    left: Duration,
+) -> RequestBuilder<B> {
+    let headers = request.headers.iter();
+    headers
+        .fold(builder, |builder, (name, value)| builder.header(*name, *value))
+        .config()
+        .timeout_global(Some(left))
+        .build()
+}
+
+/// How long to wait after the attempt of this number, counted from 1, before the next one.
+pub fn pause_after(attempt: u32) -> Duration {
+    pause(attempt, random())
+}
+
 /// The pause after the attempt of this number, counted from 1: between a half and the whole of a
 /// time that doubles, so that machines which failed together do not come back together.
 fn pause(attempt: u32, random: u64) -> Duration {
@@ -305,7 +420,7 @@ fn pause(attempt: u32, random: u64) -> Duration {
 }
 
 /// A number that differs from call to call and from machine to machine.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

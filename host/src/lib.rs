@@ -15,3 +15,4 @@ pub mod durable;
 pub mod error;
 pub mod http;
 pub mod log;
+mod privileged_port;

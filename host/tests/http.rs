@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use host::http::{Fetch, FetchError, Proxy, fetch};
+use host::http::{Fetch, FetchError, Method, Proxy, Request, SourcePort, fetch, request};
 use tempfile::TempDir;
 
 /// What the server does with one connection.
@@ -267,4 +267,71 @@ fn https_is_never_left_for_plain_http() {
     let error = tls.fetch("downgrade", "own.pem").unwrap_err();
     assert!(error.to_string().ends_with("redirected from https to plain http"), "{error}");
     assert_eq!(requests.try_iter().count(), 0);
+}
+
+#[test]
+fn a_request_has_its_method_its_headers_and_its_destination() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().unwrap();
+        let mut head = String::new();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while !head.ends_with("\r\n\r\n") {
+            assert!(reader.read_line(&mut head).unwrap() > 0, "{head}");
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntoken");
+        (head, peer)
+    });
+    let asked = Request {
+        url: "http://169.254.169.254/latest/api/token",
+        method: Method::Put,
+        headers: &[("X-Ttl", "300"), ("Authorization", "Bearer Oracle")],
+        from: SourcePort::Any,
+        to: Some(to),
+    };
+    assert_eq!(request(&asked, &how()).unwrap(), b"token");
+    let (head, _) = server.join().unwrap();
+    assert!(head.starts_with("PUT /latest/api/token HTTP/1.1\r\n"), "{head}");
+    let head = head.to_ascii_lowercase();
+    for line in
+        ["host: 169.254.169.254", "x-ttl: 300", "authorization: bearer oracle", "content-length: 0"]
+    {
+        assert!(head.contains(&format!("\r\n{line}\r\n")), "{line}: {head}");
+    }
+}
+
+#[test]
+fn root_can_ask_from_a_port_of_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/user_data", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().unwrap();
+        let mut line = String::new();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while reader.read_line(&mut line).unwrap_or(0) > 2 {
+            line.clear();
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        peer.port()
+    });
+    let asked = Request { from: SourcePort::Privileged, ..Request::get(&url) };
+    match request(&asked, &how()) {
+        Ok(body) => {
+            assert_eq!(body, b"ok");
+            assert!(server.join().unwrap() < 1024);
+        }
+        Err(error) => {
+            assert!(error.to_string().contains("ermission denied"), "{error}");
+            eprintln!("skipped: ports below 1024 need root");
+        }
+    }
+}
+
+#[test]
+fn redirects_are_not_followed_where_none_are_expected() {
+    let (url, requests) = serve(vec![redirect("/elsewhere"), ok("never")]);
+    let how = Fetch { redirects: 0, ..how() };
+    assert!(fetch(&url, &how).is_err());
+    assert_eq!(requests.try_iter().count(), 1);
 }

@@ -10,7 +10,7 @@ mod networkd;
 use crate::address::Address;
 use crate::decoder::Decoder;
 use crate::finding::{Finding, Findings, Span};
-use crate::parse::{Parsed, parse};
+use crate::parse::{self, Parsed};
 use crate::user_data::MAX_USER_DATA;
 use crate::variable::Values;
 
@@ -20,6 +20,59 @@ pub use interface::{Interface, Match, Route};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     interfaces: Vec<Interface>,
+}
+
+/// The languages in which platforms describe a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// cloud-init's network-config.
+    NetworkConfig,
+    /// OpenStack's `network_data.json`.
+    OpenStack,
+    /// `interfaces` and `dns` of DigitalOcean's metadata, as JSON.
+    DigitalOcean,
+    /// `network` of Equinix Metal's metadata, as JSON.
+    Packet,
+    /// Lines of `interface.N.KEY=VALUE` and `dns.KEY=VALUE`, as VMware's guestinfo has them.
+    Guestinfo,
+    /// Debian's interfaces(5), as old config drives have it.
+    Debian,
+}
+
+impl Format {
+    const NAMES: [(&'static str, Format); 6] = [
+        ("network-config", Format::NetworkConfig),
+        ("network_data.json", Format::OpenStack),
+        ("digitalocean", Format::DigitalOcean),
+        ("packet", Format::Packet),
+        ("guestinfo", Format::Guestinfo),
+        ("interfaces", Format::Debian),
+    ];
+
+    /// Its name, for messages and for keeping it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, format)| *format == self).map_or("", |(name, _)| name)
+    }
+
+    /// The format of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
+    }
+}
+
+/// Reads a description of a network. What could be understood comes with everything that is
+/// wrong, by place.
+#[must_use]
+pub fn parse(format: Format, text: &str) -> (Network, Vec<Finding>) {
+    match format {
+        Format::NetworkConfig => parse_v2(text),
+        _ => {
+            let message = "this description of the network is not read yet";
+            (Network::default(), vec![Finding::warning(Span::default(), message)])
+        }
+    }
 }
 
 /// Reads a network-config, on its own or under `network:`. What could be understood comes with
@@ -32,7 +85,7 @@ pub fn parse_v2(text: &str) -> (Network, Vec<Finding>) {
         findings.push(Finding::error(Span::default(), message));
         return (Network::default(), findings.sorted());
     }
-    let Parsed { source, root, findings: mistakes } = parse(text);
+    let Parsed { source, root, findings: mistakes } = parse::parse(text);
     findings.extend(mistakes);
     // The addresses that variables stand for come from here: there are none yet.
     let mut decoder = Decoder::new(&source, Values::Unknown);

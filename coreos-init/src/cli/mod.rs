@@ -6,6 +6,7 @@
 
 mod apply; // a configuration into a directory
 mod finish; // what needs the service manager
+mod sources; // where a configuration would come from
 mod validate; // is it a configuration?
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+pub use sources::SourcesOptions;
 
 use crate::report::{REPORT, Report, Status};
 
@@ -77,6 +80,11 @@ pub fn apply(
 pub fn status(json: bool) -> ExitCode {
     let colour = io::stdout().is_terminal();
     with_streams(|streams| show_status(Path::new(REPORT), json, colour, streams))
+}
+
+/// Looks at every source of a configuration and shows what is there.
+pub fn sources(options: &SourcesOptions) -> ExitCode {
+    with_streams(|streams| sources::run(options, streams))
 }
 
 /// Does what needs the service manager and completes the report.

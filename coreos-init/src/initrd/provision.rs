@@ -21,16 +21,18 @@ use super::console::Console;
 use super::mounts;
 use super::state::{Condition, MOUNT_POINT};
 use crate::apply::{self, Applied, Outcome, Owners, Root};
-use crate::net::{self, IpArgument, LEASE_DEADLINE, Lease, Network, Settings, Static, facts};
+use crate::net::{Uplink, facts, statics_of};
 use crate::plan::{Context, Plan};
 use crate::report::{JOBS, REPORT, Report, Stages, Status, peak_memory_kib};
-use crate::source::{self, ConfigUrl, Found, Places};
+use crate::source::{self, Found, Places};
 use crate::verbs::Jobs;
 
 /// Where the image's own `/etc` can be seen while the overlay covers it.
 const IMAGE: &str = "/run/coreos/image";
 /// Where a script given as user-data waits for the service manager.
 const SCRIPT: &str = "/run/coreos-init/script";
+/// Where the resolver finds its name servers in the initrd.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// What the login prompt shows of the provisioning.
 const ISSUE: &str = "/run/issue.d/10-coreos-init.issue";
 
@@ -60,16 +62,18 @@ pub(super) fn run(boot: Boot<'_>) {
         command_line: command_line.to_owned(),
         state: PathBuf::from(MOUNT_POINT),
         exclude: vec![system_disk.to_owned()],
+        roots: sysroot.join(host::http::SYSTEM_ROOTS.trim_start_matches('/')),
     };
-    let mut uplink = Uplink { command_line, places: &places, sysroot, network: None, lease: None };
-    let search = source::find(&places, |url| uplink.fetch(url));
+    let mut uplink = Uplink::new(&places, PathBuf::from(RESOLV_CONF));
+    let search = source::find(&places, &mut uplink);
     stages.done("sources");
 
     let mut report = Report::begin(search.found.as_ref(), &search.looked);
     if condition == Condition::Volatile {
         report.failures.push("the state is in memory and will be lost at the next boot".to_owned());
     }
-    let reading = search.found.as_ref().map(|found| Reading::new(found, &mut uplink, &mut report));
+    let read = |found| Reading::new(found, command_line, &mut uplink, &mut report);
+    let reading = search.found.as_ref().map(read);
     if let Err(error) = uplink.teardown() {
         report.notes.push(format!("the network is not left as it was found: {error}"));
     }
@@ -102,74 +106,7 @@ pub(super) fn run(boot: Boot<'_>) {
     }
 }
 
-/// The network, brought up at most once and only if something asks for it.
-struct Uplink<'a> {
-    command_line: &'a str,
-    places: &'a Places,
-    sysroot: &'a Path,
-    network: Option<Network>,
-    lease: Option<Lease>,
-}
-
-/// The addresses that `ip=` on the command line gives this machine.
-fn statics_of(command_line: &str) -> Result<Vec<Static>, net::IpArgumentError> {
-    let arguments = net::ip_arguments(command_line)?.into_iter();
-    Ok(arguments
-        .filter_map(|argument| match argument {
-            IpArgument::Static(fixed) => Some(fixed),
-            IpArgument::Dhcp(_) => None,
-        })
-        .collect())
-}
-
 type AnyError = Box<dyn Error + Send + Sync>;
-
-impl Uplink<'_> {
-    fn fetch(&mut self, url: &ConfigUrl) -> Result<Vec<u8>, AnyError> {
-        let resolv_conf = Path::new("/etc/resolv.conf");
-        fs::create_dir_all("/etc")?;
-        let statics = match statics_of(self.command_line)? {
-            none if none.is_empty() => self.statics_of_disc(),
-            some => some,
-        };
-        if statics.is_empty() {
-            let lease = self.lease()?;
-            let network = self.network.as_mut().expect("a lease comes from an open network");
-            network.configure(&lease.interface, &Settings::from(&lease), resolv_conf)?;
-        } else {
-            let mut network = Network::open()?;
-            let configured = network.configure_static(&statics, resolv_conf, LEASE_DEADLINE);
-            self.network = Some(network);
-            configured?;
-        }
-        let roots = host::http::SYSTEM_ROOTS.trim_start_matches('/');
-        Ok(source::fetch(url, &self.sysroot.join(roots))?)
-    }
-
-    /// The addresses that a disc without user-data gives this machine.
-    fn statics_of_disc(&self) -> Vec<Static> {
-        let bytes = source::network_config(self.places);
-        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-        Static::from_network(&network::parse_v2(&text).0)
-    }
-
-    fn lease(&mut self) -> Result<Lease, net::NetError> {
-        if let Some(lease) = &self.lease {
-            return Ok(lease.clone());
-        }
-        let network = match &mut self.network {
-            Some(network) => network,
-            none => none.insert(Network::open()?),
-        };
-        let lease = network.lease(LEASE_DEADLINE)?;
-        self.lease = Some(lease.clone());
-        Ok(lease)
-    }
-
-    fn teardown(&mut self) -> Result<(), net::NetError> {
-        self.network.take().map_or(Ok(()), Network::teardown)
-    }
-}
 
 /// User-data, understood as far as this machine can.
 struct Reading {
@@ -182,7 +119,12 @@ struct Reading {
 impl Reading {
     /// Understands what was found, asking the network for an address if the configuration needs
     /// one that nothing else tells.
-    fn new(found: &Found, uplink: &mut Uplink<'_>, report: &mut Report) -> Self {
+    fn new(
+        found: &Found,
+        command_line: &str,
+        uplink: &mut Uplink<'_>,
+        report: &mut Report,
+    ) -> Self {
         let (text, script, mut findings) = match recognise(&found.user_data) {
             Ok(UserData::CloudConfig(text)) => (text, None, Vec::new()),
             Ok(UserData::Script(script)) => (String::new(), Some(script), Vec::new()),
@@ -195,7 +137,7 @@ impl Reading {
         let (draft, _) = document.decode(&Values::Unknown);
         let mut fixed = network.static_addresses();
         fixed.extend(config_static_addresses(&draft));
-        match statics_of(uplink.command_line) {
+        match statics_of(command_line) {
             Ok(statics) => fixed.extend(statics.into_iter().flat_map(|one| one.settings.addresses)),
             Err(error) => report.failures.push(error.to_string()),
         }
@@ -203,7 +145,7 @@ impl Reading {
         let none = BTreeMap::new();
         let mut values = facts::values(&none, &found.meta_data, &fixed, None);
         let used: Vec<_> = document.variables().iter().map(|used| used.variable).collect();
-        if facts::needs_network(false, &used, &values) || uplink.lease.is_some() {
+        if facts::needs_network(false, &used, &values) || uplink.has_lease() {
             match uplink.lease() {
                 Ok(lease) => {
                     values = facts::values(&none, &found.meta_data, &fixed, Some(&lease));
@@ -228,14 +170,15 @@ impl Reading {
 
     /// The network description beside the user-data.
     fn network(found: &Found, report: &mut Report) -> network::Network {
-        let Some(bytes) = &found.network_config else { return network::Network::default() };
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            report.failures.push("network-config: not UTF-8 text".to_owned());
+        let Some(described) = &found.network else { return network::Network::default() };
+        let name = described.format.name();
+        let Ok(text) = std::str::from_utf8(&described.text) else {
+            report.failures.push(format!("{name}: not UTF-8 text"));
             return network::Network::default();
         };
-        let (network, findings) = network::parse_v2(text);
+        let (network, findings) = network::parse(described.format, text);
         for finding in &findings {
-            let line = finding.line("network-config");
+            let line = finding.line(name);
             if has_errors(std::slice::from_ref(finding)) {
                 report.failures.push(line);
             } else {

@@ -17,11 +17,13 @@ mod ip_argument; // ip= of the kernel command line
 mod links; // rtnetlink
 mod network; // bringing it up, and down again
 mod settings; // what one interface is given
+mod uplink; // brought up only if something asks for it
 
 pub use ip_argument::{IpArgument, IpArgumentError, ip_arguments};
 pub use links::{LinkChoice, Mac};
 pub use network::{NetError, Network};
 pub use settings::{Route, Settings, Static};
+pub use uplink::{Uplink, statics_of};
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

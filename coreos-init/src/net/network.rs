@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
 use super::links::{self, Link, LinkChoice};
-use super::{Lease, Settings, Static, dhcp};
+use super::{Lease, Mac, Settings, Static, dhcp};
 
 /// How often the kernel is asked whether an interface has appeared.
 const APPEAR_POLL: Duration = Duration::from_millis(50);
@@ -117,6 +117,18 @@ impl Network {
             Some(lease) => Ok(lease),
             None => Err(self.no_lease(deadline)?),
         }
+    }
+
+    /// The kernel's indexes of the Ethernet interfaces.
+    pub fn interfaces(&self) -> Result<Vec<u32>, NetError> {
+        Ok(self.links()?.iter().map(|link| link.index).collect())
+    }
+
+    /// Name and address of the first interface with a carrier, else of the first.
+    pub fn first_with_carrier(&self) -> Result<(String, Mac), NetError> {
+        let links = self.links()?;
+        let link = find(&LinkChoice::default(), &links)?;
+        Ok((link.name.clone(), link.mac))
     }
 
     /// Why there is no lease.

@@ -133,6 +133,13 @@ impl Report {
     }
 }
 
+impl Source {
+    /// One line: the place, what was there, how long it took.
+    pub(crate) fn line(&self) -> String {
+        sight(self, Paint { colour: false })
+    }
+}
+
 fn sight(source: &Source, paint: Paint) -> String {
     let outcome = match &source.outcome {
         Sight::Found => paint.good("found"),

@@ -24,7 +24,7 @@ fn report() -> Report {
         name: "user-data".into(),
         user_data: b"#cloud-config\n".to_vec(),
         meta_data: source::MetaData::default(),
-        network_config: None,
+        network: None,
         notes: vec!["content/0000 is not used".into()],
     };
     let looked = |source, place: &str, outcome| Looked {

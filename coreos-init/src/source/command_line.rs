@@ -2,14 +2,13 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::Path;
 use std::time::Instant;
 
 use cloud_config::MAX_USER_DATA;
 use host::error::chain;
-use host::http::{Fetch, FetchError, redacted};
+use host::http::{Fetch, redacted};
 
-use super::{Found, Glance, MetaData, Places, SourceName, Survey, USER_DATA};
+use super::{Found, Glance, MetaData, Need, Places, SourceName, Survey, USER_DATA, Uplink};
 
 /// The parameter, with `-` and `_` being the same as everywhere on the kernel command line.
 const PARAMETER: &str = "cloud-config-url";
@@ -57,30 +56,20 @@ pub fn wanted_url(command_line: &str) -> Option<Result<ConfigUrl, UrlError>> {
     })
 }
 
-/// Fetches the configuration. `roots` are the certificate authorities that are trusted, a PEM
-/// file. The network must be up.
-pub fn fetch(url: &ConfigUrl, roots: &Path) -> Result<Vec<u8>, FetchError> {
-    let how = Fetch { limit: MAX_USER_DATA as u64, roots: roots.to_owned(), ..Fetch::default() };
-    host::http::fetch(url.as_str(), &how)
-}
-
-pub(super) fn look<F>(places: &Places, fetch: F, survey: &mut Survey)
-where
-    F: FnOnce(&ConfigUrl) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>,
-{
+pub(super) fn look(places: &Places, uplink: &mut dyn Uplink, survey: &mut Survey) {
     let start = Instant::now();
     let (place, glance) = match wanted_url(&places.command_line) {
         None => (format!("no {PARAMETER}="), Glance::Absent),
         Some(Err(error)) => (error.url.clone(), Glance::Failed(error.to_string())),
         Some(Ok(url)) => {
-            let glance = match fetch(&url) {
+            let glance = match fetch(&url, places, uplink) {
                 Ok(user_data) => Glance::Holds(Box::new(Found {
                     source: SourceName::CommandLine,
                     place: url.to_string(),
                     name: USER_DATA.to_owned(),
                     user_data,
                     meta_data: MetaData::default(),
-                    network_config: None,
+                    network: None,
                     notes: Vec::new(),
                 })),
                 Err(error) => Glance::Failed(chain(&*error)),
@@ -89,6 +78,17 @@ where
         }
     };
     survey.note(SourceName::CommandLine, place, start, glance);
+}
+
+fn fetch(
+    url: &ConfigUrl,
+    places: &Places,
+    uplink: &mut dyn Uplink,
+) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+    uplink.up(Need::Net)?;
+    let roots = places.roots.clone();
+    let how = Fetch { limit: MAX_USER_DATA as u64, roots, ..Fetch::default() };
+    Ok(host::http::fetch(url.as_str(), &how)?)
 }
 
 /// The values of every parameter `name` on a kernel command line. Double quotes keep blanks

@@ -12,11 +12,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use cloud_config::MAX_USER_DATA;
+use cloud_config::network::Format;
 use disk::disc::{Disc, DiscError};
 use host::error::chain;
 use nix::libc;
 
-use super::{Found, Glance, MetaData, Places, SourceName, Survey, USER_DATA};
+use super::{Found, Glance, MetaData, NetworkDescription, Places, SourceName, Survey, USER_DATA};
 
 /// Labels, in any case: FAT has upper case only.
 const LABELS: [&str; 2] = ["config-2", "cidata"];
@@ -28,11 +29,10 @@ const META_DATA_JSON: &str = "openstack/latest/meta_data.json";
 const META_DATA_YAML: &str = "meta-data";
 /// NoCloud's network configuration.
 const NETWORK_CONFIG: &str = "network-config";
+/// OpenStack's.
+const NETWORK_DATA: &str = "openstack/latest/network_data.json";
 /// Files that other systems read, with why this one does not.
-const UNUSED: [(&str, &str); 2] = [
-    ("openstack/latest/network_data.json", "use .network units in the configuration instead"),
-    ("vendor-data", "put it into the user-data"),
-];
+const UNUSED: [(&str, &str); 1] = [("vendor-data", "put it into the user-data")];
 /// The largest file but user-data.
 const MAX_OTHER: u64 = 1 << 20;
 
@@ -110,7 +110,7 @@ fn read_files<R: Read + Seek>(place: &str, disc: &mut Disc<R>) -> Result<Found, 
         name: USER_DATA.to_owned(),
         user_data: Vec::new(),
         meta_data: MetaData::default(),
-        network_config: None,
+        network: None,
         notes: Vec::new(),
     };
     for path in USER_DATA_PATHS {
@@ -121,7 +121,11 @@ fn read_files<R: Read + Seek>(place: &str, disc: &mut Disc<R>) -> Result<Found, 
         }
     }
     read_meta_data(disc, &mut found)?;
-    found.network_config = present(disc, NETWORK_CONFIG, MAX_OTHER)?;
+    found.network = match present(disc, NETWORK_CONFIG, MAX_OTHER)? {
+        Some(text) => Some(NetworkDescription { format: Format::NetworkConfig, text }),
+        None => present(disc, NETWORK_DATA, MAX_OTHER)?
+            .map(|text| NetworkDescription { format: Format::OpenStack, text }),
+    };
     for (path, instead) in UNUSED {
         if present(disc, path, MAX_OTHER)?.is_some() {
             found.notes.push(format!("{path} is not used: {instead}"));

@@ -39,7 +39,7 @@ pub fn from_file(path: &Path) -> Result<Found, FileError> {
         name: path.display().to_string(),
         user_data,
         meta_data: MetaData::default(),
-        network_config: None,
+        network: None,
         notes: Vec::new(),
     })
 }

@@ -57,7 +57,7 @@ fn judge(name: &str, user_data: Vec<u8>) -> Glance {
         name: USER_DATA.to_owned(),
         user_data,
         meta_data: MetaData::default(),
-        network_config: None,
+        network: None,
         notes: Vec::new(),
     }))
 }

@@ -11,10 +11,11 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cloud_config::network::Format;
 use host::error::chain;
 use serde::{Deserialize, Serialize};
 
-use super::{Found, Glance, MetaData, Places, SourceName, Survey};
+use super::{Found, Glance, MetaData, NetworkDescription, Places, SourceName, Survey};
 
 /// The directory, below the state.
 const DIRECTORY: &str = "var/lib/coreos-init/last";
@@ -64,6 +65,9 @@ struct Stored {
     user_data: Bytes,
     meta_data: MetaData,
     network_config: Option<Bytes>,
+    /// The language of `network_config`; not there in what earlier versions wrote.
+    #[serde(default)]
+    network_format: Option<String>,
 }
 
 /// Bytes that stay readable where they are text.
@@ -103,7 +107,8 @@ pub fn save_last(state: &Path, found: &Found) -> Result<(), LastError> {
         name: found.name.clone(),
         user_data: Bytes::new(&found.user_data),
         meta_data: found.meta_data.clone(),
-        network_config: found.network_config.as_deref().map(Bytes::new),
+        network_config: found.network.as_ref().map(|network| Bytes::new(&network.text)),
+        network_format: found.network.as_ref().map(|network| network.format.name().to_owned()),
     };
     let directory = state.join(DIRECTORY);
     let path = directory.join(FILE);
@@ -144,13 +149,21 @@ fn decode(text: &[u8]) -> Result<Found, serde_json::Error> {
         let message = format!("version {} is not known here", stored.version);
         return Err(serde::de::Error::custom(message));
     }
+    let format = match &stored.network_format {
+        None => Format::NetworkConfig,
+        Some(name) => Format::from_name(name).ok_or_else(|| {
+            let message = format!("network descriptions of {name} are not known here");
+            <serde_json::Error as serde::de::Error>::custom(message)
+        })?,
+    };
+    let network = stored.network_config.map(Bytes::into_vec).transpose()?;
     Ok(Found {
         source: SourceName::Last,
         place: format!("/{DIRECTORY} (once {})", stored.place),
         name: stored.name,
         user_data: stored.user_data.into_vec()?,
         meta_data: stored.meta_data,
-        network_config: stored.network_config.map(Bytes::into_vec).transpose()?,
+        network: network.map(|text| NetworkDescription { format, text }),
         notes: Vec::new(),
     })
 }
@@ -183,7 +196,7 @@ mod tests {
                 public_ipv4: Some([192, 0, 2, 1].into()),
                 ..MetaData::default()
             },
-            network_config: None,
+            network: None,
             notes: vec!["not kept".to_owned()],
         }
     }
@@ -193,12 +206,13 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         assert_eq!(load_last(state.path()).unwrap(), None);
         let binary = vec![0x1f, 0x8b, 0xff, 0x00];
-        for (user_data, network_config) in [
+        for (user_data, network) in [
             (found().user_data, None),
-            (binary.clone(), Some(binary)),
-            (Vec::new(), Some(Vec::new())),
+            (binary.clone(), Some((Format::OpenStack, binary))),
+            (Vec::new(), Some((Format::NetworkConfig, Vec::new()))),
         ] {
-            let found = Found { user_data, network_config, ..found() };
+            let network = network.map(|(format, text)| NetworkDescription { format, text });
+            let found = Found { user_data, network, ..found() };
             save_last(state.path(), &found).unwrap();
             let expected = Found {
                 source: SourceName::Last,

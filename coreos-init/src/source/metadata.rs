@@ -24,6 +24,10 @@ pub struct MetaData {
     pub hostname: Option<String>,
     /// `uuid`, `instance-id`.
     pub instance_id: Option<String>,
+    /// `region`.
+    pub region: Option<String>,
+    /// `availability-zone`.
+    pub zone: Option<String>,
     /// `public_keys`: lines of `authorized_keys`.
     pub public_keys: Vec<String>,
     /// `private-ipv4`, `local-ipv4`.
@@ -59,6 +63,8 @@ impl MetaData {
         Ok(MetaData {
             hostname: keys.text(&["local-hostname", "hostname"]),
             instance_id: keys.text(&["instance-id", "uuid"]),
+            region: keys.text(&["region"]),
+            zone: keys.text(&["availability-zone"]),
             public_keys: keys.public_keys(),
             private_ipv4: keys.address(&["private-ipv4", "local-ipv4"], notes),
             public_ipv4: keys.address(&["public-ipv4"], notes),
@@ -125,7 +131,7 @@ fn collect_keys(value: &Value, lines: &mut Vec<String>) {
 
 /// The first document of a YAML text as the tree that JSON has. Scalars are their texts, so that
 /// a name such as 007 is not a number; aliases, which no platform writes, are nothing.
-fn parse_yaml(text: &str) -> Result<Value, String> {
+pub(super) fn parse_yaml(text: &str) -> Result<Value, String> {
     let mut parser = Parser::new_from_str(text);
     loop {
         match event(&mut parser)? {
@@ -217,6 +223,7 @@ mod tests {
         let expected = MetaData {
             hostname: Some("node1.novalocal".to_owned()),
             instance_id: Some("9fb2-1".to_owned()),
+            zone: Some("nova".to_owned()),
             public_keys: vec!["ssh-ed25519 AAAA a".to_owned(), "ssh-rsa BBBB b".to_owned()],
             ..MetaData::default()
         };

@@ -1,12 +1,13 @@
 //! Bytes of configuration, and where they came from.
 //!
-//! kernel command line → config disc → QEMU fw_cfg → last configuration: [`find`] looks at one
-//! after the other, keeps a note of each ([`Looked`]) and stops at the first that holds user-data
-//! ([`Found`]). A source that is there but broken is noted as that, and the search goes on.
+//! kernel command line → config disc → QEMU fw_cfg → metadata service → last configuration:
+//! [`find`] looks at one after the other, keeps a note of each ([`Looked`]) and stops at the first
+//! that holds user-data ([`Found`]). A source that is there but broken is noted as that, and the
+//! search goes on.
 //!
 //! Nothing is understood here: user-data stays bytes. Only meta-data, whose form depends on where
 //! it lies, is read into [`MetaData`]. The machine is seen through [`Places`]; the network, which
-//! only an address on the command line needs, through a function that the caller gives.
+//! only addresses need, through an [`Uplink`] that the caller gives.
 
 mod command_line; // cloud-config-url= on the kernel command line
 mod disc; // config drives and NoCloud discs
@@ -14,19 +15,22 @@ mod file; // a file that is named
 mod fw_cfg; // what QEMU hands to its guest
 mod last; // the last configuration that worked
 mod metadata; // meta_data.json and meta-data → MetaData
+mod platform; // metadata services of clouds
 
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use cloud_config::network::Format;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use command_line::parameters;
-pub use command_line::{ConfigUrl, UrlError, fetch, wanted_url};
+pub use command_line::{ConfigUrl, UrlError, wanted_url};
 pub use file::{FileError, from_file};
 pub use last::{LastError, load_last, save_last};
 pub use metadata::MetaData;
+pub use platform::Platform;
 
 /// How diagnostics call user-data that did not come from a named file.
 const USER_DATA: &str = "user-data";
@@ -44,6 +48,30 @@ pub struct Places {
     pub state: PathBuf,
     /// Names of disks that are not looked at, with their partitions (`vda`): the system's own.
     pub exclude: Vec<String>,
+    /// The certificate authorities that are trusted, a PEM file.
+    pub roots: PathBuf,
+}
+
+/// The network, brought up only if a source needs it.
+pub trait Uplink {
+    /// Brings it up, as far as `need` asks for. What is up already stays.
+    fn up(&mut self, need: Need) -> Result<Up, Box<dyn Error + Send + Sync>>;
+}
+
+/// What a source needs of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Its neighbours on the link: an address that the machine gives itself will do.
+    Link,
+    /// Everything.
+    Net,
+}
+
+/// A network that is up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Up {
+    /// The interfaces, by the kernel's index.
+    pub interfaces: Vec<u32>,
 }
 
 /// A kind of source.
@@ -56,6 +84,8 @@ pub enum SourceName {
     Disc,
     /// QEMU's firmware configuration device.
     FwCfg,
+    /// The metadata service of a cloud.
+    Cloud,
     /// The last configuration that worked, kept on the state.
     Last,
     /// A file named by the user.
@@ -68,6 +98,7 @@ impl fmt::Display for SourceName {
             SourceName::CommandLine => "kernel command line",
             SourceName::Disc => "config disc",
             SourceName::FwCfg => "QEMU fw_cfg",
+            SourceName::Cloud => "metadata service",
             SourceName::Last => "last configuration",
             SourceName::File => "file",
         })
@@ -87,10 +118,19 @@ pub struct Found {
     pub user_data: Vec<u8>,
     /// What the platform says of the machine.
     pub meta_data: MetaData,
-    /// The `network-config` beside the user-data.
-    pub network_config: Option<Vec<u8>>,
+    /// What the source says of the network, as it says it.
+    pub network: Option<NetworkDescription>,
     /// What the operator should know of the source: files in it that are not used, and why.
     pub notes: Vec<String>,
+}
+
+/// What a source says of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkDescription {
+    /// In which language.
+    pub format: Format,
+    /// As it was found.
+    pub text: Vec<u8>,
 }
 
 /// A source that was looked at.
@@ -132,16 +172,14 @@ pub struct Search {
 
 /// Looks for the machine's configuration, in the fixed order.
 ///
-/// `fetch` gets the address from the command line, if there is one, and brings up the network for
-/// it; see [`fetch()`]. A disc that holds meta-data without user-data is used when no source of
-/// this boot has user-data: it then outranks the last configuration, because the platform does
-/// say something about this machine, namely that there is no user-data any more.
-pub fn find<F>(places: &Places, fetch: F) -> Search
-where
-    F: FnOnce(&ConfigUrl) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>,
-{
+/// `uplink` is asked for the network only where an address is to be fetched from. A platform's
+/// meta-data without user-data is used when no source of this boot has user-data: it then
+/// outranks the last configuration, because the platform does say something about this machine,
+/// namely that there is no user-data any more. For the same reason a machine that has such a disc
+/// asks no metadata service.
+pub fn find(places: &Places, uplink: &mut dyn Uplink) -> Search {
     let mut survey = Survey::default();
-    command_line::look(places, fetch, &mut survey);
+    command_line::look(places, uplink, &mut survey);
     if !survey.is_done() {
         disc::look(places, &mut survey);
     }
@@ -149,17 +187,20 @@ where
         fw_cfg::look(places, &mut survey);
     }
     if !survey.is_done() && survey.spare.is_none() {
+        platform::look(places, uplink, &mut survey);
+    }
+    if !survey.is_done() && survey.spare.is_none() {
         last::look(places, &mut survey);
     }
     Search { found: survey.found.or(survey.spare), looked: survey.looked }
 }
 
-/// The network configuration of a config disc, if one has any: for a machine that has to fetch
-/// its configuration from an address and cannot lease one of its own.
-pub fn network_config(places: &Places) -> Option<Vec<u8>> {
+/// What a config disc says of the network, if there is one: for a machine that has to fetch its
+/// configuration from an address and cannot lease one of its own.
+pub fn network_of_disc(places: &Places) -> Option<NetworkDescription> {
     let mut survey = Survey::default();
     disc::look(places, &mut survey);
-    survey.found.or(survey.spare)?.network_config
+    survey.found.or(survey.spare)?.network
 }
 
 /// A search under way.
@@ -209,7 +250,7 @@ impl Survey {
 impl Found {
     /// It says nothing beyond user-data.
     fn is_bare(&self) -> bool {
-        self.meta_data == MetaData::default() && self.network_config.is_none()
+        self.meta_data == MetaData::default() && self.network.is_none()
     }
 }
 

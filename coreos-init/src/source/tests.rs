@@ -1,8 +1,11 @@
 //! Whole searches on machines made of files: discs by xorriso and mtools, sysfs by hand.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use tempfile::TempDir;
 
@@ -101,11 +104,64 @@ impl Machine {
             command_line: self.command_line.clone(),
             state: self.path("state"),
             exclude: self.exclude.clone(),
+            roots: PathBuf::new(),
         }
     }
 
     fn find(&self) -> Search {
-        find(&self.places(), |url| panic!("{url} was fetched"))
+        find(&self.places(), &mut Unwanted)
+    }
+}
+
+/// The network of a machine that must not need it.
+struct Unwanted;
+
+impl Uplink for Unwanted {
+    fn up(&mut self, need: Need) -> Result<Up, Box<dyn Error + Send + Sync>> {
+        panic!("the network was brought up for {need:?}")
+    }
+}
+
+/// The network of a machine that is on it already.
+struct Wired;
+
+impl Uplink for Wired {
+    fn up(&mut self, _: Need) -> Result<Up, Box<dyn Error + Send + Sync>> {
+        Ok(Up::default())
+    }
+}
+
+/// The network of a machine without a cable.
+struct Unplugged;
+
+impl Uplink for Unplugged {
+    fn up(&mut self, _: Need) -> Result<Up, Box<dyn Error + Send + Sync>> {
+        Err("no carrier".into())
+    }
+}
+
+/// Gives every request on the loopback the same answer. Ends with the test's process.
+struct Server {
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(status: &str, body: &str) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let mut line = String::new();
+                let mut request = BufReader::new(stream.try_clone().unwrap());
+                while request.read_line(&mut line).unwrap_or(0) > 2 {
+                    line.clear();
+                }
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Server { address }
     }
 }
 
@@ -138,9 +194,13 @@ fn last(user_data: &str) -> Found {
         name: USER_DATA.to_owned(),
         user_data: user_data.as_bytes().to_vec(),
         meta_data: MetaData::default(),
-        network_config: None,
+        network: None,
         notes: Vec::new(),
     }
+}
+
+fn network(format: Format, text: &str) -> Option<NetworkDescription> {
+    Some(NetworkDescription { format, text: text.as_bytes().to_vec() })
 }
 
 const ROCK_RIDGE: &[&str] = &["-R"];
@@ -156,6 +216,7 @@ fn a_machine_without_anything_says_where_it_looked() {
             (SourceName::CommandLine, "no cloud-config-url=", Outcome::Absent),
             (SourceName::Disc, "no disc", Outcome::Absent),
             (SourceName::FwCfg, "no such device", Outcome::Absent),
+            (SourceName::Cloud, "no platform is named or known", Outcome::Absent),
             (SourceName::Last, "/var/lib/coreos-init/last", Outcome::Absent),
         ]
     );
@@ -183,12 +244,8 @@ fn a_config_drive_is_read_with_its_meta_data() {
         assert_eq!(found.user_data, CONFIG.as_bytes());
         assert_eq!(found.meta_data.hostname.as_deref(), Some("b"));
         assert_eq!(found.meta_data.public_keys, ["ssh-x AAAA"]);
-        assert_eq!(
-            found.notes,
-            [
-                "openstack/latest/network_data.json is not used: use .network units in the configuration instead"
-            ]
-        );
+        assert_eq!(found.network, network(Format::OpenStack, r#"{"links": []}"#));
+        assert_eq!(found.notes, Vec::<String>::new());
         assert_eq!(
             outcomes(&search)[1..],
             [(SourceName::Disc, "/dev/sr0 (config-2)", Outcome::Found)]
@@ -212,19 +269,20 @@ fn a_no_cloud_disc_is_read_from_iso_and_fat() {
         assert!(found.place.ends_with(": user-data"), "{}", found.place);
         assert_eq!(found.user_data, CONFIG.as_bytes());
         assert_eq!(found.meta_data.instance_id.as_deref(), Some("i-1"));
-        assert_eq!(found.network_config.as_deref(), Some(b"version: 2\n".as_slice()));
+        assert_eq!(found.network, network(Format::NetworkConfig, "version: 2\n"));
         assert_eq!(found.notes, ["vendor-data is not used: put it into the user-data"]);
     }
 }
 
 #[test]
 fn the_network_configuration_of_a_disc_is_there_without_user_data_too() {
-    let network = ("network-config", "version: 2\n");
-    for files in [&[network] as &[_], &[network, ("user-data", CONFIG)]] {
+    let file = ("network-config", "version: 2\n");
+    for files in [&[file] as &[_], &[file, ("user-data", CONFIG)]] {
         let machine = Machine::new().iso("sr0", "cidata", files, ROCK_RIDGE);
-        assert_eq!(network_config(&machine.places()).as_deref(), Some(network.1.as_bytes()));
+        let found = network_of_disc(&machine.places());
+        assert_eq!(found, network(Format::NetworkConfig, file.1));
     }
-    assert_eq!(network_config(&Machine::new().places()), None);
+    assert_eq!(network_of_disc(&Machine::new().places()), None);
 }
 
 #[test]
@@ -349,18 +407,18 @@ fn fw_cfg_is_read_under_our_name_and_as_cloud_config_under_others() {
 
 #[test]
 fn an_address_on_the_command_line_comes_before_everything() {
-    let machine = Machine::new()
-        .command_line("quiet cloud_config_url=https://user:pass@host/config?token=x")
-        .iso("sr0", "cidata", &[("user-data", "#!/bin/sh\n")], ROCK_RIDGE);
-    let search = find(&machine.places(), |url| {
-        assert_eq!(url.as_str(), "https://user:pass@host/config?token=x");
-        Ok(CONFIG.as_bytes().to_vec())
-    });
-    assert_eq!(search.found.as_ref().unwrap().user_data, CONFIG.as_bytes());
-    assert_eq!(
-        outcomes(&search),
-        [(SourceName::CommandLine, "https://host/config?...", Outcome::Found)]
+    let server = Server::start("200 OK", CONFIG);
+    let line = format!("quiet cloud_config_url=http://user:pass@{}/config?token=x", server.address);
+    let machine = Machine::new().command_line(&line).iso(
+        "sr0",
+        "cidata",
+        &[("user-data", "#!/bin/sh\n")],
+        ROCK_RIDGE,
     );
+    let search = find(&machine.places(), &mut Wired);
+    assert_eq!(search.found.as_ref().unwrap().user_data, CONFIG.as_bytes());
+    let shown = format!("http://{}/config?...", server.address);
+    assert_eq!(outcomes(&search), [(SourceName::CommandLine, shown.as_str(), Outcome::Found)]);
 }
 
 #[test]
@@ -369,16 +427,57 @@ fn an_address_that_fails_is_told_and_the_disc_is_read() {
         Machine::new().command_line(line).iso("sr0", "cidata", &[("user-data", CONFIG)], ROCK_RIDGE)
     };
     let machine = disc("cloud-config-url=http://host/config");
-    let search = find(&machine.places(), |_| Err("no route to host".into()));
+    let search = find(&machine.places(), &mut Unplugged);
     assert_eq!(search.found.as_ref().unwrap().source, SourceName::Disc);
-    assert_eq!(search.looked[0].outcome, Outcome::Failed("no route to host".to_owned()));
+    assert_eq!(search.looked[0].outcome, Outcome::Failed("no carrier".to_owned()));
 
     let search = disc("cloud-config-url=file:///etc/shadow").find();
     assert_eq!(search.found.as_ref().unwrap().source, SourceName::Disc);
     assert!(matches!(search.looked[0].outcome, Outcome::Failed(_)));
 
-    let search = find(&disc("cloud-config-url=http://h/").places(), |_| Ok(Vec::new()));
+    let server = Server::start("200 OK", "");
+    let machine = disc(&format!("cloud-config-url=http://{}/", server.address));
+    let search = find(&machine.places(), &mut Wired);
     assert_eq!(search.looked[0].outcome, Outcome::Empty);
+
+    let server = Server::start("404 Not Found", "");
+    let machine = disc(&format!("cloud-config-url=http://{}/", server.address));
+    let search = find(&machine.places(), &mut Wired);
+    assert!(matches!(&search.looked[0].outcome, Outcome::Failed(why) if why.contains("404")));
+}
+
+#[test]
+fn a_machine_with_a_disc_never_waits_for_the_network() {
+    // Its meta-data alone is enough: the platform has spoken.
+    for file in [("user-data", CONFIG), ("meta-data", "instance-id: i-1\n")] {
+        let machine = Machine::new()
+            .command_line("platform=ec2")
+            .iso("sr0", "cidata", &[file], ROCK_RIDGE)
+            .find();
+        assert_eq!(machine.found.unwrap().source, SourceName::Disc);
+        assert!(machine.looked.iter().all(|looked| looked.source != SourceName::Cloud));
+    }
+}
+
+#[test]
+fn a_platform_without_its_service_is_told_and_the_last_configuration_is_used() {
+    let machine = Machine::new().command_line("platform=ec2").last(&last(CONFIG));
+    let search = find(&machine.places(), &mut Unplugged);
+    assert_eq!(search.found.unwrap().source, SourceName::Last);
+    let cloud = &search.looked[3];
+    assert_eq!(cloud.place, "ec2 at http://169.254.169.254 (platform=ec2)");
+    assert_eq!(cloud.outcome, Outcome::Failed("no carrier".to_owned()));
+
+    for (line, place) in [
+        ("platform=metal", "metal has none (platform=metal)"),
+        ("quiet", "no platform is named or known"),
+    ] {
+        let search = Machine::new().command_line(line).find();
+        assert_eq!(search.looked[3].place, place);
+        assert_eq!(search.looked[3].outcome, Outcome::Absent);
+    }
+    let search = Machine::new().command_line("platform=ec3").find();
+    assert!(matches!(&search.looked[3].outcome, Outcome::Failed(why) if why.contains("gce")));
 }
 
 #[test]
@@ -387,10 +486,10 @@ fn the_last_configuration_is_used_when_nothing_else_is_there() {
     let search = machine.find();
     assert_eq!(search.found.as_ref().unwrap().source, SourceName::Last);
     assert_eq!(search.found.as_ref().unwrap().user_data, CONFIG.as_bytes());
-    assert_eq!(search.looked[3].outcome, Outcome::Found);
+    assert_eq!(search.looked[4].outcome, Outcome::Found);
 
     fs::write(machine.path("state/var/lib/coreos-init/last/configuration.json"), "{").unwrap();
     let search = machine.find();
     assert_eq!(search.found, None);
-    assert!(matches!(search.looked[3].outcome, Outcome::Failed(_)));
+    assert!(matches!(search.looked[4].outcome, Outcome::Failed(_)));
 }

@@ -1,0 +1,167 @@
+//! The network while the configuration is looked for: brought up at most once, only if something
+//! asks for it, and only as far as is asked for.
+//!
+//! ```text
+//! ip= of the command line, else a disc's description, else a lease, else (for neighbours on the
+//! link only) an address that the machine gives itself
+//! ```
+
+use std::error::Error;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cloud_config::Address;
+use cloud_config::network;
+
+use super::{
+    IpArgument, IpArgumentError, LEASE_DEADLINE, Lease, Mac, NetError, Network, Settings, Static,
+    ip_arguments,
+};
+use crate::source::{self, Need, Places, Up};
+
+/// How long a lease is waited for where an address that the machine gives itself will do.
+const LINK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The network of this machine while its configuration is looked for.
+#[derive(Debug)]
+pub struct Uplink<'a> {
+    places: &'a Places,
+    resolv_conf: PathBuf,
+    network: Option<Network>,
+    lease: Option<Lease>,
+    /// How far it is up.
+    reach: Option<Need>,
+}
+
+/// The addresses that `ip=` on the command line gives this machine.
+pub fn statics_of(command_line: &str) -> Result<Vec<Static>, IpArgumentError> {
+    let arguments = ip_arguments(command_line)?.into_iter();
+    Ok(arguments
+        .filter_map(|argument| match argument {
+            IpArgument::Static(fixed) => Some(fixed),
+            IpArgument::Dhcp(_) => None,
+        })
+        .collect())
+}
+
+type AnyError = Box<dyn Error + Send + Sync>;
+
+impl source::Uplink for Uplink<'_> {
+    fn up(&mut self, need: Need) -> Result<Up, AnyError> {
+        if self.reach < Some(need) {
+            self.raise(need)?;
+            self.reach = Some(need);
+        }
+        let interfaces = match &self.network {
+            Some(network) => network.interfaces()?,
+            None => Vec::new(),
+        };
+        Ok(Up { interfaces })
+    }
+}
+
+impl<'a> Uplink<'a> {
+    /// Nothing is brought up yet. Name servers will be written to `resolv_conf`.
+    pub fn new(places: &'a Places, resolv_conf: PathBuf) -> Uplink<'a> {
+        Uplink { places, resolv_conf, network: None, lease: None, reach: None }
+    }
+
+    /// Whether a lease was taken.
+    pub fn has_lease(&self) -> bool {
+        self.lease.is_some()
+    }
+
+    /// The lease, taken now if it was not yet.
+    pub fn lease(&mut self) -> Result<Lease, NetError> {
+        self.lease_within(LEASE_DEADLINE)
+    }
+
+    /// Leaves the interfaces as they were found.
+    pub fn teardown(&mut self) -> Result<(), NetError> {
+        self.reach = None;
+        self.network.take().map_or(Ok(()), Network::teardown)
+    }
+
+    fn lease_within(&mut self, deadline: Duration) -> Result<Lease, NetError> {
+        if let Some(lease) = &self.lease {
+            return Ok(lease.clone());
+        }
+        let lease = self.network()?.lease(deadline)?;
+        self.lease = Some(lease.clone());
+        Ok(lease)
+    }
+
+    fn network(&mut self) -> Result<&mut Network, NetError> {
+        Ok(match &mut self.network {
+            Some(network) => network,
+            none => none.insert(Network::open()?),
+        })
+    }
+
+    fn raise(&mut self, need: Need) -> Result<(), AnyError> {
+        if let Some(directory) = self.resolv_conf.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let resolv_conf = self.resolv_conf.clone();
+        let statics = match statics_of(&self.places.command_line)? {
+            none if none.is_empty() => self.statics_of_disc(),
+            some => some,
+        };
+        if !statics.is_empty() {
+            return Ok(self.network()?.configure_static(&statics, &resolv_conf, LEASE_DEADLINE)?);
+        }
+        let deadline = if need == Need::Link { LINK_DEADLINE } else { LEASE_DEADLINE };
+        let lease = match self.lease_within(deadline) {
+            Err(NetError::NoLease { .. }) if need == Need::Link => return self.address_itself(),
+            other => other?,
+        };
+        let settings = Settings::from(&lease);
+        Ok(self.network()?.configure(&lease.interface, &settings, &resolv_conf)?)
+    }
+
+    /// Gives the first interface with a carrier an address of RFC 3927, derived from its own.
+    /// Nobody is asked whether it is free: it is used for a few seconds, towards one neighbour.
+    fn address_itself(&mut self) -> Result<(), AnyError> {
+        let resolv_conf = self.resolv_conf.clone();
+        let network = self.network()?;
+        let (name, mac) = network.first_with_carrier()?;
+        let address = Address { ip: IpAddr::V4(link_local(mac)), prefix: 16 };
+        let settings = Settings { addresses: vec![address], ..Settings::default() };
+        Ok(network.configure(&name, &settings, &resolv_conf)?)
+    }
+
+    /// The addresses that a disc without user-data gives this machine.
+    fn statics_of_disc(&self) -> Vec<Static> {
+        let Some(found) = source::network_of_disc(self.places) else { return Vec::new() };
+        let text = String::from_utf8_lossy(&found.text);
+        Static::from_network(&network::parse(found.format, &text).0)
+    }
+}
+
+/// 169.254.1.0 to 169.254.254.255, without those that metadata services have.
+fn link_local(mac: Mac) -> Ipv4Addr {
+    let [.., a, b] = mac.0;
+    let third = 1 + a % 254;
+    // 169.254.169.254, 169.254.42.42 and their like.
+    let third = if matches!(third, 42 | 169) { third + 1 } else { third };
+    Ipv4Addr::new(169, 254, third, b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_its_own_is_on_the_link_and_nobody_elses() {
+        for a in 0..=255 {
+            for b in 0..=255 {
+                let ip = link_local(Mac([2, 0, 0, 0, a, b]));
+                let [first, second, third, _] = ip.octets();
+                assert_eq!((first, second), (169, 254));
+                assert!((1..=254).contains(&third) && third != 169 && third != 42, "{ip}");
+            }
+        }
+    }
+}
