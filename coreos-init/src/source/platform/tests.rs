@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-#[path = "../../../tests/platforms/server.rs"]
+#[path = "../../../tests/network/server.rs"]
 mod server;
 use server::Fixture;
 

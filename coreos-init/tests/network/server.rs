@@ -4,16 +4,17 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
 
 /// What one platform answers, and what is to be made of it.
 #[derive(Debug, Clone)]
-pub struct Fixture {
+pub(crate) struct Fixture {
     documents: Vec<Document>,
     /// The value after `=== EXPECT`.
-    pub expected: Value,
+    pub(crate) expected: Value,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -30,7 +31,7 @@ struct Document {
 
 impl Fixture {
     /// Reads `tests/fixtures/platforms/NAME.http`.
-    pub fn read(name: &str) -> Fixture {
+    pub(crate) fn read(name: &str) -> Fixture {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/platforms");
         let path = directory.join(format!("{name}.http"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
@@ -47,7 +48,7 @@ impl Fixture {
     }
 
     /// The names of all fixtures.
-    pub fn names() -> Vec<String> {
+    pub(crate) fn names() -> Vec<String> {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/platforms");
         let mut names: Vec<_> = std::fs::read_dir(directory)
             .unwrap()
@@ -59,21 +60,13 @@ impl Fixture {
     }
 
     /// The name of the platform that answers so: `ec2-v1` is one of the ways of `ec2`.
-    pub fn platform(&self, name: &str) -> String {
+    pub(crate) fn platform(&self, name: &str) -> String {
         self.expected["platform"].as_str().unwrap_or(name).to_owned()
     }
 
     /// Answers on this address until the test's process ends.
-    pub fn serve(self, address: SocketAddr) -> SocketAddr {
-        let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("{address}: {e}"));
-        let address = listener.local_addr().unwrap();
-        thread::spawn(move || {
-            while let Ok((stream, peer)) = listener.accept() {
-                let fixture = self.clone();
-                thread::spawn(move || fixture.answer(stream, peer));
-            }
-        });
-        address
+    pub(crate) fn serve(self, address: SocketAddr) -> SocketAddr {
+        serve(address, Arc::new(Mutex::new(self)))
     }
 
     fn answer(&self, mut stream: TcpStream, peer: SocketAddr) {
@@ -121,6 +114,19 @@ impl Fixture {
         }
         (document.status, &document.body)
     }
+}
+
+/// Answers on this address, until the test's process ends, as what is `current` at that moment.
+pub(crate) fn serve(address: SocketAddr, current: Arc<Mutex<Fixture>>) -> SocketAddr {
+    let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("{address}: {e}"));
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        while let Ok((stream, peer)) = listener.accept() {
+            let fixture = current.lock().unwrap().clone();
+            thread::spawn(move || fixture.answer(stream, peer));
+        }
+    });
+    address
 }
 
 fn document(head: &str, rest: &str) -> Document {
