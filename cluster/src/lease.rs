@@ -122,6 +122,11 @@ impl Lease {
         let _ = state.wait_for(|state| *state == LeaseState::Lost).await;
     }
 
+    /// Stops keeping it, and returns its number: it ends when its time is over.
+    pub fn detach(self) -> i64 {
+        self.id
+    }
+
     /// Gives it up: all keys that hang on it are deleted now.
     ///
     /// # Errors

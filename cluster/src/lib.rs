@@ -5,6 +5,7 @@
 //!                   → watch: a snapshot, then every change; resumes by itself
 //!                   → lease: kept until it is dropped, or known to be lost
 //!                   → members: list, add, promote, remove
+//!                   → reboot: machines of a group take turns
 //! ```
 //!
 //! The store is etcd v3, 3.4 or later, spoken to over gRPC. Everything has a deadline, and every
@@ -25,6 +26,8 @@ pub mod lease; // keys that go when their owner does
 pub mod members; // who etcd consists of
 pub mod txn; // writes that happen only if nothing changed
 pub mod watch; // what is there, and what becomes of it
+
+pub mod reboot; // machines take turns
 
 #[cfg(feature = "testing")]
 pub mod testing; // real servers

@@ -2,6 +2,7 @@
 
 mod failover;
 mod leases;
+mod reboot;
 mod server;
 mod store;
 mod tls;
