@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use cloud_config::network::parse_v2;
+use cloud_config::network::{self, Format};
 use cloud_config::{Document, Finding, Position, UserData, Values, config_static_addresses};
 use proptest::prelude::*;
 
@@ -40,9 +40,11 @@ fn exercise(text: &str) {
         assert_eq!((known, known_findings), (config, findings), "{text:?}");
     }
 
-    let (network, findings) = parse_v2(text);
-    findings.iter().for_each(|finding| assert_inside(text, finding));
-    let _ = network.to_networkd();
+    for format in Format::all() {
+        let (network, findings) = network::parse(format, text);
+        findings.iter().for_each(|finding| assert_inside(text, finding));
+        let _ = network.to_networkd();
+    }
 }
 
 const SEEDS: &[&str] = &[
@@ -50,6 +52,10 @@ const SEEDS: &[&str] = &[
     include_str!("fixtures/hyphens.yaml"),
     "hostname: a\nusers:\n  - name: b\n    passwd: '*'\n    groups: [c, d]\nx: &x {a: b}\n<<: *x\n",
     "version: 2\nethernets:\n  eth0:\n    match: {macaddress: '52:54:00:12:34:56'}\n    set-name: l\n    addresses: [10.0.0.5/24]\n    gateway4: 10.0.1.1\n    routes: [{to: default, via: 10.0.0.2}]\n",
+    "version: 1\nconfig:\n- type: bond\n  name: bond0\n  bond_interfaces: [a, b]\n  params: {bond-mode: 4}\n  subnets: [{type: static, address: 10.0.0.5, netmask: 255.255.255.0, gateway: 10.0.0.1}]\n- {type: nameserver, address: 10.0.0.53}\n",
+    "{\"links\": [{\"id\": \"a\", \"type\": \"vlan\", \"vlan_id\": 5, \"vlan_link\": \"b\"}], \"networks\": [{\"link\": \"a\", \"type\": \"ipv4\", \"ip_address\": \"10.0.0.5\", \"netmask\": \"255.0.0.0\"}]}",
+    "interface.0.name=eth0\ninterface.0.ip.0.address=10.0.0.5/24\ninterface.0.route.0.gateway=10.0.0.1\ndns.server.0=10.0.0.53\n",
+    "auto eth0\niface eth0 inet static\n  address 10.0.0.5\n  netmask 255.0.0.0\n  post-up route add -net 10.0.0.0/8 gw 10.1.0.1\n  bond-slaves a b\n",
     "write_files:\n- path: /etc/a\n  content: >-\n    é $private_ip\n\n    \"b\"\n- {path: 'b', content: \"\\x24private_ip \\u0024public_ipx\"}\n",
 ];
 

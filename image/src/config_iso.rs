@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use cloud_config::network::{self, Format};
 use cloud_config::{Document, Finding, Severity, UserData, Values, recognise};
 use disk::guid::Guid;
 use hadris_fs::{Content, Node, PathError, Tree};
@@ -131,7 +132,7 @@ fn check_network(bytes: &[u8]) -> Vec<Complaint> {
     let Ok(text) = str::from_utf8(bytes) else {
         return vec![complaint(Finding::error(Default::default(), "it is not UTF-8"), "")];
     };
-    let (_, findings) = cloud_config::network::parse_v2(text);
+    let (_, findings) = network::parse(Format::NetworkConfig, text);
     findings.into_iter().map(|finding| complaint(finding, text)).collect()
 }
 

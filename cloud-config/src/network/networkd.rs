@@ -1,28 +1,106 @@
-//! An interface → the files that networkd and udev read.
+//! Interfaces → the files that networkd and udev read.
+//!
+//! A virtual interface may have the address of its member or parent: its files come first, so
+//! that it is not taken for the other.
 
 use std::fmt::Write as _;
 
-use super::interface::{Interface, Match, Route};
+use super::interface::{Bond, Bridge, Interface, Kind, Match, Overrides, Route};
 
-/// The `.network` file of an interface, and the `.link` file that names it.
-pub(super) fn files(interface: &Interface) -> Vec<(String, String)> {
+type Line = (&'static str, String);
+
+/// The files of `interface`, one of `all`: `.netdev` or `.link`, and `.network`.
+pub(super) fn files(interface: &Interface, all: &[Interface]) -> Vec<(String, String)> {
+    let id = &interface.id;
     let mut files = Vec::new();
-    if let (Some(name), Some(matching)) = (&interface.set_name, &interface.matching) {
-        let mut link = String::new();
-        section(&mut link, "Match", &matches(matching, "OriginalName"));
-        section(&mut link, "Link", &[("Name", name.clone())]);
-        files.push((format!("10-{}.link", interface.id), link));
-    }
-    files.push((format!("10-{}.network", interface.id), network(interface)));
+    let rank = match &interface.kind {
+        Kind::Ethernet => {
+            files.extend(link(interface).map(|text| (format!("10-{id}.link"), text)));
+            "10"
+        }
+        virtual_kind => {
+            files.push((format!("05-{id}.netdev"), netdev(interface, virtual_kind)));
+            "05"
+        }
+    };
+    files.push((format!("{rank}-{id}.network"), network(interface, all)));
     files
 }
 
-fn network(interface: &Interface) -> String {
+/// What udev does to the interface before networkd sees it.
+fn link(interface: &Interface) -> Option<String> {
+    let mut lines: Vec<Line> = Vec::new();
+    lines.extend(interface.set_name.clone().map(|name| ("Name", name)));
+    lines.extend(interface.wakeonlan.then(|| ("WakeOnLan", "magic".to_owned())));
+    if lines.is_empty() {
+        return None;
+    }
     let mut out = String::new();
-    section(&mut out, "Match", &which(interface));
+    let which = match &interface.matching {
+        Some(matching) => matches(matching, "OriginalName", "MACAddress"),
+        None => vec![("OriginalName", interface.id.clone())],
+    };
+    section(&mut out, "Match", &which);
+    section(&mut out, "Link", &lines);
+    Some(out)
+}
+
+fn netdev(interface: &Interface, kind: &Kind) -> String {
+    let name = match kind {
+        Kind::Ethernet | Kind::Dummy => "dummy",
+        Kind::Bond(_) => "bond",
+        Kind::Bridge(_) => "bridge",
+        Kind::Vlan(_) => "vlan",
+    };
+    let mut lines = vec![("Name", interface.id.clone()), ("Kind", name.to_owned())];
+    lines.extend(interface.mtu.map(|mtu| ("MTUBytes", mtu.to_string())));
+    lines.extend(interface.macaddress.clone().map(|mac| ("MACAddress", mac)));
+    let mut out = String::new();
+    section(&mut out, "NetDev", &lines);
+    match kind {
+        Kind::Bond(bond) => section(&mut out, "Bond", &bond_lines(bond)),
+        Kind::Bridge(bridge) => section(&mut out, "Bridge", &bridge_lines(bridge)),
+        Kind::Vlan(vlan) => section(&mut out, "VLAN", &[("Id", vlan.id.to_string())]),
+        Kind::Ethernet | Kind::Dummy => {}
+    }
+    out
+}
+
+fn bond_lines(bond: &Bond) -> Vec<Line> {
+    let milliseconds = |value: Option<u32>| value.map(|value| format!("{value}ms"));
+    let lacp = bond.lacp_fast.map(|fast| if fast { "fast" } else { "slow" }.to_owned());
+    present([
+        ("Mode", bond.mode.map(|mode| mode.name().to_owned())),
+        ("TransmitHashPolicy", bond.hash_policy.map(|policy| policy.name().to_owned())),
+        ("LACPTransmitRate", lacp),
+        ("MIIMonitorSec", milliseconds(bond.monitor)),
+        ("UpDelaySec", milliseconds(bond.up_delay)),
+        ("DownDelaySec", milliseconds(bond.down_delay)),
+        ("MinLinks", bond.min_links.map(|links| links.to_string())),
+    ])
+}
+
+fn bridge_lines(bridge: &Bridge) -> Vec<Line> {
+    let number = |value: Option<u32>| value.map(|value| value.to_string());
+    present([
+        ("STP", bridge.stp.map(yes)),
+        ("Priority", number(bridge.priority)),
+        ("ForwardDelaySec", number(bridge.forward_delay)),
+        ("HelloTimeSec", number(bridge.hello_time)),
+        ("MaxAgeSec", number(bridge.max_age)),
+        ("AgeingTimeSec", number(bridge.ageing_time)),
+    ])
+}
+
+fn network(interface: &Interface, all: &[Interface]) -> String {
+    let mut out = String::new();
+    section(&mut out, "Match", &which(interface, all));
 
     let mut link = Vec::new();
-    link.extend(interface.mtu.map(|mtu| ("MTUBytes", mtu.to_string())));
+    if interface.kind == Kind::Ethernet {
+        link.extend(interface.macaddress.clone().map(|mac| ("MACAddress", mac)));
+        link.extend(interface.mtu.map(|mtu| ("MTUBytes", mtu.to_string())));
+    }
     link.extend(interface.optional.then(|| ("RequiredForOnline", "no".to_owned())));
     section(&mut out, "Link", &link);
 
@@ -33,50 +111,105 @@ fn network(interface: &Interface) -> String {
         (false, false) => "no",
     };
     let mut network = vec![("DHCP", dhcp.to_owned())];
+    network.extend(interface.accept_ra.map(|accept| ("IPv6AcceptRA", yes(accept))));
     network.extend(interface.addresses.iter().map(|address| ("Address", address.to_string())));
     network.extend(interface.nameservers.iter().map(|server| ("DNS", server.to_string())));
     if !interface.search.is_empty() {
         network.push(("Domains", interface.search.join(" ")));
     }
+    network.extend(relations(interface, all));
     section(&mut out, "Network", &network);
 
     for route in &interface.routes {
         section(&mut out, "Route", &route_lines(route));
     }
+    if interface.dhcp4 {
+        section(&mut out, "DHCPv4", &override_lines(&interface.dhcp4_overrides, true));
+    }
+    if interface.dhcp6 {
+        section(&mut out, "DHCPv6", &override_lines(&interface.dhcp6_overrides, false));
+    }
     out
 }
 
-/// What the `.network` file matches. A renamed interface is matched by what does not depend on
-/// the renaming, if there is such a thing.
-fn which(interface: &Interface) -> Vec<(&'static str, String)> {
-    match (&interface.matching, &interface.set_name) {
-        (None, _) => vec![("Name", interface.id.clone())],
-        (Some(Match { macaddress: Some(mac), .. }), Some(_)) => {
-            vec![("MACAddress", mac.clone())]
-        }
-        (Some(_), Some(name)) => vec![("Name", name.clone())],
-        (Some(matching), None) => matches(matching, "Name"),
-    }
-}
-
-fn matches(matching: &Match, name: &'static str) -> Vec<(&'static str, String)> {
-    let Match { macaddress, name: pattern, driver } = matching;
-    [("MACAddress", macaddress), (name, pattern), ("Driver", driver)]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value.clone()?)))
-        .collect()
-}
-
-fn route_lines(route: &Route) -> Vec<(&'static str, String)> {
+/// What it is a part of, and what is made of it.
+fn relations(interface: &Interface, all: &[Interface]) -> Vec<Line> {
+    let id = &interface.id;
     let mut lines = Vec::new();
-    lines.extend(route.to.map(|to| ("Destination", to.to_string())));
-    lines.extend(route.via.map(|via| ("Gateway", via.to_string())));
-    lines.extend(route.metric.map(|metric| ("Metric", metric.to_string())));
-    lines.extend(route.on_link.then(|| ("GatewayOnLink", "yes".to_owned())));
+    for other in all {
+        match &other.kind {
+            Kind::Bond(bond) if bond.members.contains(id) => {
+                lines.push(("Bond", other.id.clone()));
+                lines.extend(
+                    (bond.primary.as_ref() == Some(id)).then(|| ("PrimarySlave", yes(true))),
+                );
+            }
+            Kind::Bridge(bridge) if bridge.members.contains(id) => {
+                lines.push(("Bridge", other.id.clone()));
+            }
+            Kind::Vlan(vlan) if vlan.link == *id => lines.push(("VLAN", other.id.clone())),
+            _ => {}
+        }
+    }
     lines
 }
 
-fn section(out: &mut String, name: &str, lines: &[(&str, String)]) {
+/// What the `.network` file matches. A renamed interface is matched by what does not depend on
+/// the renaming, if there is such a thing; the member of a bond, which takes the bond's address,
+/// by the address that it was made with.
+fn which(interface: &Interface, all: &[Interface]) -> Vec<Line> {
+    let id = &interface.id;
+    let bonded =
+        all.iter().any(|one| matches!(&one.kind, Kind::Bond(bond) if bond.members.contains(id)));
+    let mac_key = if bonded { "PermanentMACAddress" } else { "MACAddress" };
+    match (&interface.matching, &interface.set_name) {
+        (None, _) => vec![("Name", id.clone())],
+        (Some(Match { macaddress: Some(mac), .. }), Some(_)) => vec![(mac_key, mac.clone())],
+        (Some(_), Some(name)) => vec![("Name", name.clone())],
+        (Some(matching), None) => matches(matching, "Name", mac_key),
+    }
+}
+
+fn matches(matching: &Match, name: &'static str, mac: &'static str) -> Vec<Line> {
+    let Match { macaddress, name: pattern, driver } = matching;
+    present([(mac, macaddress.clone()), (name, pattern.clone()), ("Driver", driver.clone())])
+}
+
+fn route_lines(route: &Route) -> Vec<Line> {
+    present([
+        ("Destination", route.to.map(|to| to.to_string())),
+        ("Gateway", route.via.map(|via| via.to_string())),
+        ("Metric", route.metric.map(|metric| metric.to_string())),
+        ("GatewayOnLink", route.on_link.then(|| yes(true))),
+    ])
+}
+
+/// DHCPv6 knows fewer of them: routes and MTU are the routers' there.
+fn override_lines(overrides: &Overrides, v4: bool) -> Vec<Line> {
+    let flag = |value: Option<bool>| value.map(yes);
+    let v4_flag = |value: Option<bool>| flag(value.filter(|_| v4));
+    present([
+        ("UseDNS", flag(overrides.use_dns)),
+        ("UseDomains", flag(overrides.use_domains)),
+        ("UseHostname", flag(overrides.use_hostname)),
+        ("UseMTU", v4_flag(overrides.use_mtu)),
+        ("UseNTP", flag(overrides.use_ntp)),
+        ("UseRoutes", v4_flag(overrides.use_routes)),
+        ("SendHostname", flag(overrides.send_hostname)),
+        ("Hostname", overrides.hostname.clone().filter(|_| v4)),
+        ("RouteMetric", overrides.route_metric.filter(|_| v4).map(|metric| metric.to_string())),
+    ])
+}
+
+fn yes(flag: bool) -> String {
+    if flag { "yes" } else { "no" }.to_owned()
+}
+
+fn present<const N: usize>(lines: [(&'static str, Option<String>); N]) -> Vec<Line> {
+    lines.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+fn section(out: &mut String, name: &str, lines: &[Line]) {
     if lines.is_empty() {
         return;
     }

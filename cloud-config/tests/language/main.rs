@@ -5,6 +5,7 @@ mod bounds;
 mod etcd;
 mod findings;
 mod network;
+mod networks;
 mod rendering;
 mod support;
 mod values;

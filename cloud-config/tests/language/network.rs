@@ -1,12 +1,12 @@
 //! Network-configs and the files they become.
 
-use cloud_config::network::{Network, parse_v2};
+use cloud_config::network::{Format, Network, parse};
 
 use crate::support::lines;
 
 #[track_caller]
 fn network(text: &str) -> Network {
-    let (network, findings) = parse_v2(text);
+    let (network, findings) = parse(Format::NetworkConfig, text);
     assert_eq!(findings, [], "{text}");
     network
 }
@@ -18,7 +18,7 @@ fn files(network: &Network) -> String {
 }
 
 fn findings(text: &str) -> Vec<String> {
-    lines(&parse_v2(text).1)
+    lines(&parse(Format::NetworkConfig, text).1)
 }
 
 #[test]
@@ -163,7 +163,7 @@ ethernets:
     addresses: [192.0.2.5/32]
     gateway4: 192.0.2.1
 ";
-    let (network, findings) = parse_v2(text);
+    let (network, findings) = parse(Format::NetworkConfig, text);
     assert_eq!(
         lines(&findings),
         [
@@ -194,18 +194,14 @@ fn what_is_wrong_is_told_with_its_place() {
         ("", &[][..]),
         ("ethernets: {}", &["1:1: error: no `version` is given; write `version: 2`"]),
         (
-            "version: 1\nconfig: []\n",
-            &[
-                "1:10: error: version `1` of network-config is not supported; write `version: 2` \
-                 and `ethernets`",
-                "2:1: error: `config` is of version 1, which is not supported; write `version: 2` \
-                 and `ethernets`",
-            ],
+            "version: 3\nethernets: {}\n",
+            &["1:10: error: version `3` of network-config is not supported; write `version: 2` \
+               and `ethernets`"],
         ),
         (
-            "version: 2\nbonds: {}\n",
-            &["2:1: error: `bonds` is not supported: only `ethernets` is; write `.netdev` and \
-               `.network` units under `coreos.units` in the cloud-config"],
+            "version: 2\nwifis: {}\n",
+            &["2:1: error: `wifis` is not supported; write `.netdev` and `.network` units under \
+               `coreos.units` in the cloud-config"],
         ),
         (
             "version: 2\nethernets: [eth0]\n",
@@ -221,7 +217,7 @@ fn what_is_wrong_is_told_with_its_place() {
 ethernets:
   eth0:
     dhcp: true
-    dhcp4-overrides: {}
+    critical: true
     addresses: [10.0.0.5, x/24]
     gateway4: fe80::1
     gateway6: x
@@ -240,7 +236,7 @@ ethernets:
                 "3:3: error: `set-name` needs a `match`; say which interface is meant, by \
                  `macaddress`",
                 "4:5: error: unknown key `dhcp` in `ethernets`; did you mean `dhcp4`?",
-                "5:5: warning: `dhcp4-overrides` is recognised but not applied by this release",
+                "5:5: warning: `critical` is recognised but not applied by this release",
                 "6:17: error: `10.0.0.5` is not an address with a prefix; such as `10.0.0.5/24`",
                 "6:27: error: `x/24` is not an address with a prefix; such as `10.0.0.5/24`",
                 "7:15: error: `gateway4` must be an IPv4 address",

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cloud_config::Address;
-use cloud_config::network::{Interface, Network};
+use cloud_config::network::{Interface, Kind, Network};
 
 use super::Lease;
 use super::links::LinkChoice;
@@ -68,7 +68,9 @@ impl Static {
     /// The static part of a network-config. Entries that match by a pattern or a driver mean any
     /// interface: the names that udev will give are not known yet.
     pub fn from_network(network: &Network) -> Vec<Static> {
-        let has_address = |interface: &&Interface| !interface.addresses.is_empty();
+        let has_address = |interface: &&Interface| {
+            interface.kind == Kind::Ethernet && !interface.addresses.is_empty()
+        };
         network.interfaces().iter().filter(has_address).map(Static::from).collect()
     }
 }
@@ -204,7 +206,8 @@ ethernets:
     match: {name: 'en*'}
     addresses: [10.1.0.5/24]
 ";
-        let (network, findings) = cloud_config::network::parse_v2(text);
+        let (network, findings) =
+            cloud_config::network::parse(cloud_config::network::Format::NetworkConfig, text);
         assert!(!cloud_config::has_errors(&findings), "{findings:?}");
         let fixed = |link, ip, routes, dns| Static {
             link,
