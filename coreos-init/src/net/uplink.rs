@@ -2,7 +2,7 @@
 //! asks for it, and only as far as is asked for.
 //!
 //! ```text
-//! ip= of the command line, else a disc's description, else a lease, else (for neighbours on the
+//! ip= of the command line, else a source's description, else a lease, else (for neighbours on the
 //! link only) an address that the machine gives itself
 //! ```
 
@@ -19,7 +19,7 @@ use super::{
     IpArgument, IpArgumentError, LEASE_DEADLINE, Lease, Mac, NetError, Network, Settings, Static,
     ip_arguments,
 };
-use crate::source::{self, Need, Places, Up};
+use crate::source::{self, Need, NetworkDescription, Places, Up};
 
 /// How long a lease is waited for where an address that the machine gives itself will do.
 const LINK_DEADLINE: Duration = Duration::from_secs(5);
@@ -33,6 +33,8 @@ pub struct Uplink<'a> {
     lease: Option<Lease>,
     /// How far it is up.
     reach: Option<Need>,
+    /// What a source says of it.
+    known: Option<NetworkDescription>,
 }
 
 /// The addresses that `ip=` on the command line gives this machine.
@@ -60,12 +62,16 @@ impl source::Uplink for Uplink<'_> {
         };
         Ok(Up { interfaces })
     }
+
+    fn know(&mut self, network: &NetworkDescription) {
+        self.known = Some(network.clone());
+    }
 }
 
 impl<'a> Uplink<'a> {
     /// Nothing is brought up yet. Name servers will be written to `resolv_conf`.
     pub fn new(places: &'a Places, resolv_conf: PathBuf) -> Uplink<'a> {
-        Uplink { places, resolv_conf, network: None, lease: None, reach: None }
+        Uplink { places, resolv_conf, network: None, lease: None, reach: None, known: None }
     }
 
     /// Whether a lease was taken.
@@ -106,7 +112,7 @@ impl<'a> Uplink<'a> {
         }
         let resolv_conf = self.resolv_conf.clone();
         let statics = match statics_of(&self.places.command_line)? {
-            none if none.is_empty() => self.statics_of_disc(),
+            none if none.is_empty() => self.statics_described(),
             some => some,
         };
         if !statics.is_empty() {
@@ -132,11 +138,13 @@ impl<'a> Uplink<'a> {
         Ok(network.configure(&name, &settings, &resolv_conf)?)
     }
 
-    /// The addresses that a disc without user-data gives this machine.
-    fn statics_of_disc(&self) -> Vec<Static> {
-        let Some(found) = source::network_of_disc(self.places) else { return Vec::new() };
-        let text = String::from_utf8_lossy(&found.text);
-        Static::from_network(&network::parse(found.format, &text).0)
+    /// The addresses that a source without user-data gives this machine: the one that needs the
+    /// network now, else a disc.
+    fn statics_described(&self) -> Vec<Static> {
+        let described = self.known.clone().or_else(|| source::network_of_disc(self.places));
+        let Some(described) = described else { return Vec::new() };
+        let text = String::from_utf8_lossy(&described.text);
+        Static::from_network(&network::parse(described.format, &text).0)
     }
 }
 

@@ -19,6 +19,15 @@ const PARAMETER: &str = "cloud-config-url";
 pub struct ConfigUrl(String);
 
 impl ConfigUrl {
+    /// An address, if it is one that is fetched.
+    pub fn new(url: &str) -> Result<ConfigUrl, UrlError> {
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some("http" | "https") => Ok(ConfigUrl(url.to_owned())),
+            _ => Err(UrlError { url: redacted(url) }),
+        }
+    }
+
     /// The whole address, secrets included.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -37,9 +46,9 @@ impl fmt::Debug for ConfigUrl {
     }
 }
 
-/// An address on the command line that is not fetched.
+/// An address that is not fetched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{PARAMETER}={url} is not fetched: only http and https addresses are")]
+#[error("{url} is not fetched: only http and https addresses are")]
 pub struct UrlError {
     /// The address, without what could be a secret in it.
     pub url: String,
@@ -49,11 +58,7 @@ pub struct UrlError {
 /// an empty one is none.
 pub fn wanted_url(command_line: &str) -> Option<Result<ConfigUrl, UrlError>> {
     let url = parameters(command_line, PARAMETER).last().filter(|url| !url.is_empty())?;
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    Some(match scheme.as_deref() {
-        Some("http" | "https") => Ok(ConfigUrl(url)),
-        _ => Err(UrlError { url: redacted(&url) }),
-    })
+    Some(ConfigUrl::new(&url))
 }
 
 pub(super) fn look(places: &Places, uplink: &mut dyn Uplink, survey: &mut Survey) {
@@ -154,7 +159,7 @@ mod tests {
             let error = wanted_url(&format!("cloud-config-url={url}")).unwrap().unwrap_err();
             assert_eq!(
                 error.to_string(),
-                format!("cloud-config-url={url} is not fetched: only http and https addresses are")
+                format!("{url} is not fetched: only http and https addresses are")
             );
         }
     }

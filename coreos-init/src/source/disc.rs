@@ -1,40 +1,26 @@
 //! Config drives and NoCloud discs: any disk or disc of the machine, but the system's own, whose
 //! label says that it is for this.
 //!
-//! names from sysfs → [`candidates`] → label → files → what they say
+//! names from sysfs → [`candidates`] → label → files
 //!
-//! Nothing is mounted. A disc holds either OpenStack's tree (`openstack/latest/user_data`) or
-//! plain files (`user-data`, `meta-data`, `network-config`), whatever its label.
+//! Nothing is mounted.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::path::Path;
 use std::time::Instant;
 
-use cloud_config::MAX_USER_DATA;
-use cloud_config::network::Format;
 use disk::disc::{Disc, DiscError};
 use host::error::chain;
 use nix::libc;
 
-use super::{Found, Glance, MetaData, NetworkDescription, Places, SourceName, Survey, USER_DATA};
+use super::config_files::{self, Files};
+use super::{Glance, Places, SourceName, Survey};
 
-/// Labels, in any case: FAT has upper case only.
-const LABELS: [&str; 2] = ["config-2", "cidata"];
-/// Where user-data may lie; the first that is not empty counts.
-const USER_DATA_PATHS: [&str; 3] = ["openstack/latest/user_data", "user-data", "user_data"];
-/// OpenStack's meta-data.
-const META_DATA_JSON: &str = "openstack/latest/meta_data.json";
-/// NoCloud's meta-data.
-const META_DATA_YAML: &str = "meta-data";
-/// NoCloud's network configuration.
-const NETWORK_CONFIG: &str = "network-config";
-/// OpenStack's.
-const NETWORK_DATA: &str = "openstack/latest/network_data.json";
-/// Files that other systems read, with why this one does not.
-const UNUSED: [(&str, &str); 1] = [("vendor-data", "put it into the user-data")];
-/// The largest file but user-data.
-const MAX_OTHER: u64 = 1 << 20;
+/// Labels of config drives and NoCloud, in any case: FAT has upper case only.
+pub(super) const LABELS: [&str; 2] = ["config-2", "cidata"];
+/// Labels that VMware gives to a disc with an OVF environment.
+const OVF_LABELS: [&str; 2] = ["OVF ENV", "OVFENV"];
 
 pub(super) fn look(places: &Places, survey: &mut Survey) {
     let all = Instant::now();
@@ -51,7 +37,10 @@ pub(super) fn look(places: &Places, survey: &mut Survey) {
             Sight::Broken(reason) => (format!("/dev/{device}"), Glance::Failed(reason)),
             Sight::Config(mut disc) => {
                 let place = format!("/dev/{device} ({})", disc.label());
-                let glance = read(&place, &mut disc);
+                let glance = match config_files::read(&place, &mut disc) {
+                    Ok(found) => Glance::Holds(Box::new(found)),
+                    Err(reason) => Glance::Failed(reason),
+                };
                 (place, glance)
             }
         };
@@ -89,81 +78,29 @@ fn open(path: &Path) -> Sight {
         Err(error) => return Sight::Broken(format!("cannot open it: {error}")),
     };
     match disk::disc::open(file) {
-        Ok(disc) if LABELS.iter().any(|label| disc.has_label(label)) => Sight::Config(disc),
+        Ok(disc) if LABELS.iter().chain(&OVF_LABELS).any(|label| disc.has_label(label)) => {
+            Sight::Config(disc)
+        }
         Ok(_) | Err(DiscError::Unknown) => Sight::Other,
         Err(error) => Sight::Broken(chain(&error)),
     }
 }
 
-/// What the files of a config disc come to. `place` is the disc.
-fn read<R: Read + Seek>(place: &str, disc: &mut Disc<R>) -> Glance {
-    match read_files(place, disc) {
-        Ok(found) => Glance::Holds(Box::new(found)),
-        Err(error) => Glance::Failed(chain(&error)),
+impl<R: Read + Seek> Files for Disc<R> {
+    fn read(&mut self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, String> {
+        Disc::read(self, path, limit).map_err(|error| chain(&error))
     }
-}
 
-fn read_files<R: Read + Seek>(place: &str, disc: &mut Disc<R>) -> Result<Found, DiscError> {
-    let mut found = Found {
-        source: SourceName::Disc,
-        place: place.to_owned(),
-        name: USER_DATA.to_owned(),
-        user_data: Vec::new(),
-        meta_data: MetaData::default(),
-        network: None,
-        notes: Vec::new(),
-    };
-    for path in USER_DATA_PATHS {
-        if let Some(bytes) = present(disc, path, MAX_USER_DATA as u64)? {
-            found.user_data = bytes;
-            found.place = format!("{place}: {path}");
-            break;
-        }
+    fn remarks(&self) -> Vec<String> {
+        let truncated = self.truncated().iter();
+        let remark = |name: &disk::disc::Shortened| {
+            format!(
+                "{} is called {} on the disc: make it with Rock Ridge or Joliet names",
+                name.wanted, name.found
+            )
+        };
+        truncated.map(remark).collect()
     }
-    read_meta_data(disc, &mut found)?;
-    found.network = match present(disc, NETWORK_CONFIG, MAX_OTHER)? {
-        Some(text) => Some(NetworkDescription { format: Format::NetworkConfig, text }),
-        None => present(disc, NETWORK_DATA, MAX_OTHER)?
-            .map(|text| NetworkDescription { format: Format::OpenStack, text }),
-    };
-    for (path, instead) in UNUSED {
-        if present(disc, path, MAX_OTHER)?.is_some() {
-            found.notes.push(format!("{path} is not used: {instead}"));
-        }
-    }
-    for name in disc.truncated() {
-        found.notes.push(format!(
-            "{} is called {} on the disc: make it with Rock Ridge or Joliet names",
-            name.wanted, name.found
-        ));
-    }
-    Ok(found)
-}
-
-/// Reads meta-data of either kind. One that makes no sense is told and does without: the
-/// user-data beside it may be sound.
-fn read_meta_data<R: Read + Seek>(disc: &mut Disc<R>, found: &mut Found) -> Result<(), DiscError> {
-    let (path, read) = if let Some(json) = present(disc, META_DATA_JSON, MAX_OTHER)? {
-        (META_DATA_JSON, MetaData::from_json(&json, &mut found.notes))
-    } else if let Some(yaml) = present(disc, META_DATA_YAML, MAX_OTHER)? {
-        (META_DATA_YAML, MetaData::from_yaml(&yaml, &mut found.notes))
-    } else {
-        return Ok(());
-    };
-    match read {
-        Ok(meta_data) => found.meta_data = meta_data,
-        Err(reason) => found.notes.push(format!("{path} is not used: {reason}")),
-    }
-    Ok(())
-}
-
-/// A file of the disc, if there is one that is not empty.
-fn present<R: Read + Seek>(
-    disc: &mut Disc<R>,
-    path: &str,
-    limit: u64,
-) -> Result<Option<Vec<u8>>, DiscError> {
-    Ok(disc.read(path, limit)?.filter(|bytes| !bytes.is_empty()))
 }
 
 /// The names of all block devices, in no order.

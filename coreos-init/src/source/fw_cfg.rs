@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use cloud_config::MAX_USER_DATA;
 
-use super::{Found, Glance, MetaData, Places, SourceName, Survey, USER_DATA};
+use super::{Found, Glance, Places, SourceName, Survey};
 
 /// Where the module shows what it has, below sysfs.
 const BY_NAME: &str = "firmware/qemu_fw_cfg/by_name";
@@ -24,10 +24,10 @@ pub(super) fn look(places: &Places, survey: &mut Survey) {
     let mut any = false;
     for name in [OWN].into_iter().chain(SHARED) {
         let start = Instant::now();
-        let glance = match read(&by_name.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+        let glance = match value(&places.sysfs, name) {
+            Ok(None) => continue,
             Err(error) => Glance::Failed(format!("cannot read it: {error}")),
-            Ok(user_data) => judge(name, user_data),
+            Ok(Some(user_data)) => judge(name, user_data),
         };
         any = true;
         survey.note(SourceName::FwCfg, name.to_owned(), start, glance);
@@ -54,12 +54,17 @@ fn judge(name: &str, user_data: Vec<u8>) -> Glance {
     Glance::Holds(Box::new(Found {
         source: SourceName::FwCfg,
         place: name.to_owned(),
-        name: USER_DATA.to_owned(),
         user_data,
-        meta_data: MetaData::default(),
-        network: None,
-        notes: Vec::new(),
+        ..Found::empty()
     }))
+}
+
+/// What the device has under this name, at most one byte more than any configuration has.
+pub(super) fn value(sysfs: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+    match read(&sysfs.join(BY_NAME).join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// What the device holds at `entry`, at most one byte more than any configuration has.

@@ -1,7 +1,7 @@
 //! Bytes of configuration, and where they came from.
 //!
-//! kernel command line → config disc → QEMU fw_cfg → metadata service → last configuration:
-//! [`find`] looks at one after the other, keeps a note of each ([`Looked`]) and stops at the first
+//! kernel command line → config disc → QEMU fw_cfg → credentials → VMware guestinfo → NoCloud
+//! address → metadata service → last configuration: [`find`] looks at one after the other, keeps a note of each ([`Looked`]) and stops at the first
 //! that holds user-data ([`Found`]). A source that is there but broken is noted as that, and the
 //! search goes on.
 //!
@@ -10,12 +10,19 @@
 //! only addresses need, through an [`Uplink`] that the caller gives.
 
 mod command_line; // cloud-config-url= on the kernel command line
+mod credentials; // systemd's credentials
 mod disc; // config drives and NoCloud discs
-mod file; // a file that is named
 mod fw_cfg; // what QEMU hands to its guest
-mod last; // the last configuration that worked
-mod metadata; // meta_data.json and meta-data → MetaData
+mod guestinfo; // VMware
+mod last;
+mod nocloud; // ds=nocloud: a NoCloud disc's files on the net
 mod platform; // metadata services of clouds
+mod shared; // the same as directories of the hypervisor // the last configuration that worked
+
+mod config_files; // the files of config drives and NoCloud → Found
+mod file; // a file that is named
+mod metadata; // meta_data.json and meta-data → MetaData
+mod smbios; // the firmware's tables
 
 use std::error::Error;
 use std::fmt;
@@ -28,9 +35,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) use command_line::parameters;
 pub use command_line::{ConfigUrl, UrlError, wanted_url};
 pub use file::{FileError, from_file};
+pub use guestinfo::{GuestInfo, understand};
 pub use last::{LastError, load_last, save_last};
 pub use metadata::MetaData;
 pub use platform::Platform;
+pub use smbios::Smbios;
 
 /// How diagnostics call user-data that did not come from a named file.
 const USER_DATA: &str = "user-data";
@@ -56,6 +65,9 @@ pub struct Places {
 pub trait Uplink {
     /// Brings it up, as far as `need` asks for. What is up already stays.
     fn up(&mut self, need: Need) -> Result<Up, Box<dyn Error + Send + Sync>>;
+
+    /// Takes note of what a source says of the network before it is brought up.
+    fn know(&mut self, _: &NetworkDescription) {}
 }
 
 /// What a source needs of the network.
@@ -84,6 +96,13 @@ pub enum SourceName {
     Disc,
     /// QEMU's firmware configuration device.
     FwCfg,
+    /// systemd's credentials.
+    Credentials,
+    /// VMware's guestinfo.
+    Guestinfo,
+    /// The address of NoCloud's files.
+    #[serde(rename = "nocloud")]
+    NoCloud,
     /// The metadata service of a cloud.
     Cloud,
     /// The last configuration that worked, kept on the state.
@@ -98,6 +117,9 @@ impl fmt::Display for SourceName {
             SourceName::CommandLine => "kernel command line",
             SourceName::Disc => "config disc",
             SourceName::FwCfg => "QEMU fw_cfg",
+            SourceName::Credentials => "credentials",
+            SourceName::Guestinfo => "VMware guestinfo",
+            SourceName::NoCloud => "NoCloud address",
             SourceName::Cloud => "metadata service",
             SourceName::Last => "last configuration",
             SourceName::File => "file",
@@ -184,7 +206,19 @@ pub fn find(places: &Places, uplink: &mut dyn Uplink) -> Search {
         disc::look(places, &mut survey);
     }
     if !survey.is_done() {
+        shared::look(places, &mut survey);
+    }
+    if !survey.is_done() {
         fw_cfg::look(places, &mut survey);
+    }
+    if !survey.is_done() {
+        credentials::look(places, &mut survey);
+    }
+    if !survey.is_done() {
+        guestinfo::look(places, uplink, &mut survey);
+    }
+    if !survey.is_done() && survey.spare.is_none() {
+        nocloud::look(places, uplink, &mut survey);
     }
     if !survey.is_done() && survey.spare.is_none() {
         platform::look(places, uplink, &mut survey);

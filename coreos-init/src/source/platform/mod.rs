@@ -31,6 +31,7 @@ use super::{Found, Glance, Need, Places, SourceName, Survey, USER_DATA, Uplink};
 use detect::{Detected, Firmware, detect};
 use service::{Base, DEADLINE, Refusal, Service};
 use told::Told;
+pub(super) use told::base64;
 
 /// Where a machine can run, as far as that decides who is asked for its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

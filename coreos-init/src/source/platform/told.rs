@@ -55,7 +55,7 @@ pub(super) fn lines<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String>
 }
 
 /// The bytes that a base64 text stands for; blanks and line ends in it do not count.
-pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
+pub(in crate::source) fn base64(text: &str) -> Option<Vec<u8>> {
     let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     STANDARD.decode(text).ok()
 }

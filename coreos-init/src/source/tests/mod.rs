@@ -1,15 +1,16 @@
 //! Whole searches on machines made of files: discs by xorriso and mtools, sysfs by hand.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::thread;
 
 use tempfile::TempDir;
 
 use super::*;
+use network::{Server, Unplugged, Unwanted, Wired};
+
+mod network; // networks that are not there
+mod passed; // what a hypervisor passes to its guest
 
 const CONFIG: &str = "#cloud-config\nhostname: a\n";
 
@@ -113,58 +114,6 @@ impl Machine {
     }
 }
 
-/// The network of a machine that must not need it.
-struct Unwanted;
-
-impl Uplink for Unwanted {
-    fn up(&mut self, need: Need) -> Result<Up, Box<dyn Error + Send + Sync>> {
-        panic!("the network was brought up for {need:?}")
-    }
-}
-
-/// The network of a machine that is on it already.
-struct Wired;
-
-impl Uplink for Wired {
-    fn up(&mut self, _: Need) -> Result<Up, Box<dyn Error + Send + Sync>> {
-        Ok(Up::default())
-    }
-}
-
-/// The network of a machine without a cable.
-struct Unplugged;
-
-impl Uplink for Unplugged {
-    fn up(&mut self, _: Need) -> Result<Up, Box<dyn Error + Send + Sync>> {
-        Err("no carrier".into())
-    }
-}
-
-/// Gives every request on the loopback the same answer. Ends with the test's process.
-struct Server {
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(status: &str, body: &str) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let length = body.len();
-        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
-        thread::spawn(move || {
-            while let Ok((mut stream, _)) = listener.accept() {
-                let mut line = String::new();
-                let mut request = BufReader::new(stream.try_clone().unwrap());
-                while request.read_line(&mut line).unwrap_or(0) > 2 {
-                    line.clear();
-                }
-                let _ = stream.write_all(answer.as_bytes());
-            }
-        });
-        Server { address }
-    }
-}
-
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let tree = tempfile::tempdir().unwrap();
     for (path, content) in files {
@@ -185,6 +134,11 @@ fn run(command: &mut Command) {
 fn outcomes(search: &Search) -> Vec<(SourceName, &str, Outcome)> {
     let looked = search.looked.iter();
     looked.map(|looked| (looked.source, looked.place.as_str(), looked.outcome.clone())).collect()
+}
+
+/// What was at this source.
+fn at(looked: &[Looked], source: SourceName) -> &Looked {
+    looked.iter().find(|looked| looked.source == source).unwrap()
 }
 
 fn last(user_data: &str) -> Found {
@@ -216,6 +170,9 @@ fn a_machine_without_anything_says_where_it_looked() {
             (SourceName::CommandLine, "no cloud-config-url=", Outcome::Absent),
             (SourceName::Disc, "no disc", Outcome::Absent),
             (SourceName::FwCfg, "no such device", Outcome::Absent),
+            (SourceName::Credentials, "no coreos.config", Outcome::Absent),
+            (SourceName::Guestinfo, "not on VMware", Outcome::Absent),
+            (SourceName::NoCloud, "no ds=nocloud", Outcome::Absent),
             (SourceName::Cloud, "no platform is named or known", Outcome::Absent),
             (SourceName::Last, "/var/lib/coreos-init/last", Outcome::Absent),
         ]
@@ -270,7 +227,7 @@ fn a_no_cloud_disc_is_read_from_iso_and_fat() {
         assert_eq!(found.user_data, CONFIG.as_bytes());
         assert_eq!(found.meta_data.instance_id.as_deref(), Some("i-1"));
         assert_eq!(found.network, network(Format::NetworkConfig, "version: 2\n"));
-        assert_eq!(found.notes, ["vendor-data is not used: put it into the user-data"]);
+        assert_eq!(found.notes, ["vendor-data is not used, as there is user-data"]);
     }
 }
 
@@ -464,7 +421,7 @@ fn a_platform_without_its_service_is_told_and_the_last_configuration_is_used() {
     let machine = Machine::new().command_line("platform=ec2").last(&last(CONFIG));
     let search = find(&machine.places(), &mut Unplugged);
     assert_eq!(search.found.unwrap().source, SourceName::Last);
-    let cloud = &search.looked[3];
+    let cloud = at(&search.looked, SourceName::Cloud);
     assert_eq!(cloud.place, "ec2 at http://169.254.169.254 (platform=ec2)");
     assert_eq!(cloud.outcome, Outcome::Failed("no carrier".to_owned()));
 
@@ -473,11 +430,12 @@ fn a_platform_without_its_service_is_told_and_the_last_configuration_is_used() {
         ("quiet", "no platform is named or known"),
     ] {
         let search = Machine::new().command_line(line).find();
-        assert_eq!(search.looked[3].place, place);
-        assert_eq!(search.looked[3].outcome, Outcome::Absent);
+        let cloud = at(&search.looked, SourceName::Cloud);
+        assert_eq!((cloud.place.as_str(), &cloud.outcome), (place, &Outcome::Absent));
     }
     let search = Machine::new().command_line("platform=ec3").find();
-    assert!(matches!(&search.looked[3].outcome, Outcome::Failed(why) if why.contains("gce")));
+    let cloud = at(&search.looked, SourceName::Cloud);
+    assert!(matches!(&cloud.outcome, Outcome::Failed(why) if why.contains("gce")));
 }
 
 #[test]
@@ -486,10 +444,10 @@ fn the_last_configuration_is_used_when_nothing_else_is_there() {
     let search = machine.find();
     assert_eq!(search.found.as_ref().unwrap().source, SourceName::Last);
     assert_eq!(search.found.as_ref().unwrap().user_data, CONFIG.as_bytes());
-    assert_eq!(search.looked[4].outcome, Outcome::Found);
+    assert_eq!(at(&search.looked, SourceName::Last).outcome, Outcome::Found);
 
     fs::write(machine.path("state/var/lib/coreos-init/last/configuration.json"), "{").unwrap();
     let search = machine.find();
     assert_eq!(search.found, None);
-    assert!(matches!(search.looked[4].outcome, Outcome::Failed(_)));
+    assert!(matches!(at(&search.looked, SourceName::Last).outcome, Outcome::Failed(_)));
 }

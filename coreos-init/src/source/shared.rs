@@ -1,0 +1,133 @@
+//! Directories that the hypervisor shares under the name of a config drive: 9p, with the mount
+//! tag `config-2` or `cidata`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use super::config_files::{self, Files};
+use super::disc::LABELS;
+use super::file::read_limited;
+use super::{Glance, Places, SourceName, Survey};
+
+/// Where the kernel's driver shows what is shared, below sysfs.
+const DRIVER: &str = "bus/virtio/drivers/9pnet_virtio";
+/// Where such a directory is mounted for a moment.
+const MOUNT_POINT: &str = "/run/coreos/config-drive";
+
+pub(super) fn look(places: &Places, survey: &mut Survey) {
+    for tag in tags(&places.sysfs) {
+        let start = Instant::now();
+        let place = format!("9p share {tag}");
+        let glance = match read(&place, &tag) {
+            Ok(found) => Glance::Holds(Box::new(found)),
+            Err(reason) => Glance::Failed(reason),
+        };
+        survey.note(SourceName::Disc, place, start, glance);
+        if survey.is_done() {
+            return;
+        }
+    }
+}
+
+/// The tags that say that a share is for this, in no order.
+fn tags(sysfs: &Path) -> Vec<String> {
+    let Ok(devices) = fs::read_dir(sysfs.join(DRIVER)) else { return Vec::new() };
+    let mut tags: Vec<_> = devices
+        .filter_map(Result::ok)
+        .filter_map(|device| fs::read_to_string(device.path().join("mount_tag")).ok())
+        // The kernel ends it as a C string.
+        .map(|tag| tag.trim_matches(['\0', '\n', ' ']).to_owned())
+        .filter(|tag| LABELS.iter().any(|label| label.eq_ignore_ascii_case(tag)))
+        .collect();
+    tags.sort();
+    tags
+}
+
+fn read(place: &str, tag: &str) -> Result<super::Found, String> {
+    let mounted = Mounted::new(tag).map_err(|error| format!("cannot mount it: {error}"))?;
+    config_files::read(place, &mut Directory(mounted.point.clone()))
+}
+
+/// A share that is mounted as long as this lives.
+struct Mounted {
+    point: PathBuf,
+}
+
+impl Mounted {
+    fn new(tag: &str) -> io::Result<Mounted> {
+        let point = PathBuf::from(MOUNT_POINT);
+        fs::create_dir_all(&point)?;
+        let flags =
+            MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+        let options = "trans=virtio,version=9p2000.L";
+        mount(Some(tag), &point, Some("9p"), flags, Some(options))?;
+        Ok(Mounted { point })
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.point, MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir(&self.point);
+    }
+}
+
+/// A directory with the files of a config drive.
+pub(super) struct Directory(pub(super) PathBuf);
+
+impl Files for Directory {
+    fn read(&mut self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, String> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        match read_limited(&self.0.join(path), limit) {
+            Ok(Some(bytes)) => Ok(Some(bytes)),
+            Ok(None) => Err(format!("`{path}` is larger than {limit} bytes")),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+                _ => Err(format!("cannot read `{path}`: {error}")),
+            },
+        }
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_shares_of_that_name_are_looked_at() {
+        let sysfs = tempfile::tempdir().unwrap();
+        assert_eq!(tags(sysfs.path()), Vec::<String>::new());
+        for (device, tag) in
+            [("virtio1", "home\0"), ("virtio2", "config-2\0"), ("virtio3", "CIDATA")]
+        {
+            let device = sysfs.path().join(DRIVER).join(device);
+            fs::create_dir_all(&device).unwrap();
+            fs::write(device.join("mount_tag"), tag).unwrap();
+        }
+        fs::write(sysfs.path().join(DRIVER).join("bind"), "").unwrap();
+        assert_eq!(tags(sysfs.path()), ["CIDATA", "config-2"]);
+    }
+
+    #[test]
+    fn a_directory_is_read_as_a_disc_is() {
+        let root = tempfile::tempdir().unwrap();
+        let latest = root.path().join("openstack/latest");
+        fs::create_dir_all(&latest).unwrap();
+        fs::write(latest.join("user_data"), "#cloud-config\n").unwrap();
+        fs::write(latest.join("meta_data.json"), r#"{"hostname": "a"}"#).unwrap();
+        let found = config_files::read("here", &mut Directory(root.path().to_owned())).unwrap();
+        assert_eq!(found.place, "here: openstack/latest/user_data");
+        assert_eq!(found.meta_data.hostname.as_deref(), Some("a"));
+        let large = vec![b' '; cloud_config::MAX_USER_DATA + 1];
+        fs::write(latest.join("user_data"), large).unwrap();
+        assert!(config_files::read("here", &mut Directory(root.path().to_owned())).is_err());
+    }
+}
