@@ -29,6 +29,13 @@ pub mod watch; // what is there, and what becomes of it
 
 pub mod reboot; // machines take turns
 
+#[cfg(feature = "program")]
+pub mod discovery; // machines that share a URL find each other
+#[cfg(feature = "program")]
+pub mod fleetlock; // the reboot lock for others
+#[cfg(feature = "program")]
+pub mod http; // what both serve with
+
 #[cfg(feature = "testing")]
 pub mod testing; // real servers
 

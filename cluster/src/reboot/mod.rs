@@ -25,6 +25,7 @@ mod state; // what is there → what stands in the way; touches nothing
 mod hold; // a slot that is held
 mod operator; // what people do to a group
 mod quorum; // whether etcd can do without a member
+mod report; // a group in words
 mod ticket; // a place in the queue
 
 pub mod locksmith; // the document of CoreOS's locksmith
@@ -32,6 +33,7 @@ pub mod locksmith; // the document of CoreOS's locksmith
 pub use hold::Hold;
 pub use quorum::{Quorum, local_member};
 pub use record::{Halt, Holder, Phase, Verdict, Waiter};
+pub use report::report;
 pub use state::{GroupState, Held, Obstacle, State, Waiting};
 pub use ticket::{Outcome, Ticket};
 
@@ -185,7 +187,7 @@ impl RebootLock {
     }
 }
 
-fn check_name(what: &'static str, name: &str) -> Result<()> {
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
     let sound = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(sound) {
         return Err(RebootError::Name { what, name: name.chars().take(LONGEST_NAME).collect() });

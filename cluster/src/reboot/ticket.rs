@@ -83,6 +83,7 @@ impl RebootLock {
         place: Duration,
         now: SystemTime,
     ) -> Result<Outcome> {
+        check_name("machine", &request.machine)?;
         if let Some(held) = self.status().await?.held_by(&request.machine) {
             self.own(request, held)?;
         } else {

@@ -65,7 +65,7 @@ impl Cluster {
     pub fn start(program: &Program, size: usize, options: &Options<'_>) -> Self {
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
-            let mut cluster = Self::new(program, size, options);
+            let mut cluster = Self::unstarted(program, size, options);
             match cluster.launch() {
                 Ok(()) => return cluster,
                 Err(error) => last = error.to_string(),
@@ -74,7 +74,8 @@ impl Cluster {
         panic!("{} does not start: {last}", program.path.display());
     }
 
-    fn new(program: &Program, size: usize, options: &Options<'_>) -> Self {
+    /// `size` members that nobody has started, each with the words to found a cluster together.
+    pub fn unstarted(program: &Program, size: usize, options: &Options<'_>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let scheme = if options.certificates.is_some() { "https" } else { "http" };
         let mut members: Vec<Member> = (0..size)
