@@ -1,11 +1,13 @@
 //! Tree → values: what every key's own reading is made of. Findings and the uses of variables
 //! are collected on the way.
 
+use std::sync::Arc;
+
 use saphyr_parser::ScalarStyle;
 
 use crate::config::Spanned;
 use crate::finding::{Finding, Findings, Position, Span, quoted};
-use crate::source::Source;
+use crate::source::{Source, lines};
 use crate::suggest::nearest;
 use crate::syntax::check;
 use crate::table::{Rule, Table};
@@ -22,6 +24,8 @@ pub(crate) const TEXT: &str = "text";
 #[derive(Debug, Clone)]
 pub(crate) struct Text {
     pub(crate) value: String,
+    /// Before variables were replaced.
+    pub(crate) written: Arc<str>,
     /// With example values, if the real ones are not known.
     sample: Option<String>,
     pub(crate) span: Span,
@@ -113,19 +117,25 @@ impl<'d> Decoder<'d> {
                 self.secret(entry.value.span);
             }
             match table.find(&key.name).map(|known| &known.rule) {
-                Some(Rule::Applied(_) | Rule::Tolerated(_)) if entry.value.is_null() => {
+                Some(rule) if rule.effect().is_some() && entry.value.is_null() => {
                     self.warn(key.span, format!("{written} has no value"));
                 }
-                Some(Rule::Applied(rule) | Rule::Tolerated(rule)) => apply(self, entry, rule),
                 Some(Rule::Ignored(why, hint)) => {
                     let mut finding = Finding::warning(key.span, format!("{written} {why}"));
                     finding.hint = hint.map(str::to_owned);
                     self.report(finding);
                 }
-                Some(Rule::Refused(why, hint)) => {
-                    let mut finding = Finding::error(key.span, format!("{written} {why}"));
-                    finding.hint = hint.map(str::to_owned);
-                    self.report(finding);
+                Some(rule) => {
+                    if let Some(effect) = rule.effect() {
+                        apply(self, entry, effect);
+                    }
+                }
+                None if let Some(other) = table.other(&key.name) => {
+                    let message = format!("{written} of {} is not applied here", other.system);
+                    self.report(
+                        Finding::warning(key.span, message)
+                            .with_hint(format!("{} (docs/migrating.md)", other.instead)),
+                    );
                 }
                 None if self.findings.is_full() => {
                     let finding = Finding::error(key.span, format!("unknown key {written}"));
@@ -195,9 +205,10 @@ impl<'d> Decoder<'d> {
     /// Text in one line, without spaces around it, with variables replaced.
     pub(crate) fn line(&mut self, what: &str, node: &Node) -> Option<Text> {
         let text = self.text(what, node)?;
-        let Text { value, sample, span } = text;
+        let Text { value, written, sample, span } = text;
         self.one_line(what, &value, span)?;
         Some(Text {
+            written,
             value: value.trim().to_owned(),
             sample: sample.map(|sample| sample.trim().to_owned()),
             span,
@@ -261,7 +272,7 @@ impl<'d> Decoder<'d> {
         let place = |dollar: usize, written: &str| {
             let start = places.get(before + dollar).copied().unwrap_or(span.start);
             let end = Position { column: start.column + written.chars().count(), ..start };
-            Span { start, end }
+            self.source.span(start, end)
         };
         let mut value = String::with_capacity(scalar.text.len());
         let mut sample = String::new();
@@ -273,10 +284,10 @@ impl<'d> Decoder<'d> {
                     value.push_str(text);
                     sample.push_str(text);
                 }
-                Piece::Use { variable, written, dollar } => {
+                Piece::Use { variable, written, default, dollar } => {
                     let span = place(dollar, written);
-                    self.uses.push(VariableUse { variable, span });
-                    match self.value(variable, span) {
+                    self.uses.push(VariableUse { variable, span, optional: default.is_some() });
+                    match self.value(variable, default, span) {
                         Replacement::Unknown => {
                             value.push_str(written);
                             sample.push_str(variable.sample());
@@ -297,29 +308,97 @@ impl<'d> Decoder<'d> {
                 }
             }
         }
-        sound.then(|| Text { value, sample: sampled.then_some(sample), span })
+        let written = Arc::clone(&scalar.text);
+        sound.then(|| Text { value, written, sample: sampled.then_some(sample), span })
     }
 
-    fn value(&mut self, variable: Variable, span: Span) -> Replacement<'d> {
+    /// Where each line of a text stands in the source; nothing for one that is not written
+    /// there as it reads, such as a folded line.
+    pub(crate) fn line_spans(&self, text: &Text) -> Vec<Option<Span>> {
+        let mut source = (1..)
+            .zip(lines(&self.source.text))
+            .skip(text.span.start.line - 1)
+            .take(text.span.end.line + 1 - text.span.start.line)
+            .peekable();
+        let mut place = |line: &str| {
+            let sought = line.trim();
+            let found = |written: &str| written.trim() == sought;
+            while source.next_if(|(_, written)| !found(written)).is_some() {}
+            let (number, written) = source.next()?;
+            let indent = written.chars().take_while(|c| c.is_whitespace()).count();
+            let end = indent + 1 + sought.chars().count();
+            Some(self.source.span(
+                self.source.place(number, indent + 1),
+                self.source.place(number, end.max(indent + 2)),
+            ))
+        };
+        text.written
+            .lines()
+            .map(|line| match line.trim() {
+                "" => None,
+                _ => place(line),
+            })
+            .collect()
+    }
+
+    fn value<'v>(
+        &mut self,
+        variable: Variable,
+        default: Option<&'v str>,
+        span: Span,
+    ) -> Replacement<'v>
+    where
+        'd: 'v,
+    {
         let Values::Known(values) = self.values else { return Replacement::Unknown };
         let value = values.get(&variable).map_or("", String::as_str);
         if variable.accepts(value) {
             return Replacement::Value(value);
+        }
+        if let Some(default) = default.filter(|_| value.is_empty()) {
+            return Replacement::Value(default);
         }
         let finding = match value {
             "" => Finding::error(
                 span,
                 format!("no source of this machine gave a value for `{variable}`"),
             )
-            .with_hint("write the address itself here"),
+            .with_hint(format!(
+                "write the value itself, or `${{{}:-VALUE}}` for when there is none{}",
+                variable.name(),
+                if variable.is_address() {
+                    String::new()
+                } else {
+                    format!("; for a shell, write `\\{variable}`")
+                }
+            )),
             _ => Finding::error(
                 span,
-                format!("what this machine has for `{variable}` is not an address of its kind"),
+                format!("what this machine has for `{variable}` cannot be its value"),
             ),
         };
         self.report(finding);
         Replacement::Missing
     }
+}
+
+/// A whole text with its variables replaced, as [`Decoder::substitute`] does it.
+pub(crate) fn whole_text(
+    source: &Source,
+    values: Values<'_>,
+) -> (Option<String>, Span, Findings, Vec<VariableUse>) {
+    let mut decoder = Decoder::new(source, values);
+    let scalar = Scalar {
+        text: source.text.as_str().into(),
+        style: ScalarStyle::Literal,
+        binary: false,
+        string: true,
+        chars: 0..source.text.chars().count(),
+    };
+    let span = source.span(Position::default(), source.place(usize::MAX, 1));
+    let text = decoder.substitute(&scalar, span).map(|text| text.value);
+    let uses = std::mem::take(&mut decoder.uses);
+    (text, span, decoder.into_findings(Findings::default()), uses)
 }
 
 /// What takes a variable's place.

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::decoder::Decoder;
 use crate::finding::{Finding, Findings, Position, Span};
-use crate::keys;
+use crate::keys::{self, Draft};
 use crate::parse::{Parsed, parse};
 use crate::source::{Source, lines};
 use crate::tree::Node;
@@ -23,22 +23,26 @@ impl Document {
     /// a mistake of syntax is still understood.
     #[must_use]
     pub fn parse(text: &str) -> Self {
+        Self::part(text, 0)
+    }
+
+    /// The same for one of several parts of user-data: every place in it says which.
+    #[must_use]
+    pub fn part(text: &str, part: u32) -> Self {
         if text.len() > MAX_USER_DATA {
             let mut findings = Findings::default();
             findings.push(too_large(text.len()));
-            return Self { source: Source::new(""), root: None, findings };
+            return Self { source: Source::new("", part), root: None, findings };
         }
-        let Parsed { source, root, mut findings } = parse(text);
-        findings.hide(&lines_with_passwords(text));
+        let Parsed { source, root, mut findings } = parse(text, part);
+        findings.hide(&lines_with_passwords(text, part));
         Self { source, root, findings }
     }
 
     /// Every place where a variable is used by something that has an effect.
     #[must_use]
     pub fn variables(&self) -> Vec<VariableUse> {
-        let mut decoder = Decoder::new(&self.source, Values::Unknown);
-        self.read(&mut decoder);
-        let mut uses = decoder.uses;
+        let mut uses = self.read_into(&Values::Unknown, &mut Draft::default()).1;
         uses.sort_by_key(|variable| variable.span.start);
         uses.dedup();
         uses
@@ -48,27 +52,36 @@ impl Document {
     /// place.
     #[must_use]
     pub fn decode(&self, values: &Values<'_>) -> (Config, Vec<Finding>) {
-        let mut decoder = Decoder::new(&self.source, *values);
-        let config = self.read(&mut decoder);
-        (config, decoder.into_findings(self.findings.clone()).sorted())
+        let mut draft = Draft::default();
+        let (mut findings, _) = self.read_into(values, &mut draft);
+        let (config, more) = draft.finish();
+        findings.extend(more);
+        (config, findings.sorted())
     }
 
-    fn read(&self, decoder: &mut Decoder<'_>) -> Config {
-        match &self.root {
-            Some(root) if !root.is_null() => keys::decode(decoder, root),
-            _ => Config::default(),
+    /// Adds what this document says to what others said.
+    pub(crate) fn read_into(
+        &self,
+        values: &Values<'_>,
+        draft: &mut Draft,
+    ) -> (Findings, Vec<VariableUse>) {
+        let mut decoder = Decoder::new(&self.source, *values);
+        if let Some(root) = self.root.as_ref().filter(|root| !root.is_null()) {
+            keys::read(&mut decoder, root, draft);
         }
+        let uses = std::mem::take(&mut decoder.uses);
+        (decoder.into_findings(self.findings.clone()), uses)
     }
 }
 
 /// The lines that may hold a password but were not read as the value of one, for a mistake.
-fn lines_with_passwords(text: &str) -> Vec<Span> {
+fn lines_with_passwords(text: &str, part: u32) -> Vec<Span> {
     let numbered = lines(text).enumerate();
     let found = numbered.filter(|(_, line)| line.to_ascii_lowercase().contains("passw"));
     found
         .map(|(index, _)| {
             let at = Position { line: index + 1, column: 1 };
-            Span { start: at, end: at }
+            Span { part, start: at, end: at }
         })
         .collect()
 }

@@ -20,12 +20,28 @@ impl Default for Position {
 }
 
 /// A stretch of a source text: from `start` up to, not including, `end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Span {
+    /// Which text, where user-data has several parts; the first is 0.
+    pub part: u32,
     /// First character.
     pub start: Position,
     /// One past the last character.
     pub end: Position,
+}
+
+impl Span {
+    /// A stretch of the first text.
+    #[must_use]
+    pub fn new(start: Position, end: Position) -> Self {
+        Self { part: 0, start, end }
+    }
+
+    /// Whether another stretch is part of this one.
+    #[must_use]
+    pub fn contains(&self, other: Self) -> bool {
+        self.part == other.part && self.start <= other.start && other.end <= self.end
+    }
 }
 
 /// How bad a finding is.
@@ -209,6 +225,10 @@ impl Findings {
         self.errors = errors;
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// Whether further findings are only counted.
     pub(crate) fn is_full(&self) -> bool {
         self.kept.len() >= MOST
@@ -222,15 +242,17 @@ impl Findings {
     /// Marks those that stand in a line of a secret.
     pub(crate) fn hide(&mut self, secrets: &[Span]) {
         for finding in &mut self.kept {
-            let line = finding.span.start.line;
-            finding.secret |=
-                secrets.iter().any(|secret| (secret.start.line..=secret.end.line).contains(&line));
+            let Span { part, start, .. } = finding.span;
+            let has = |secret: &Span| {
+                secret.part == part && (secret.start.line..=secret.end.line).contains(&start.line)
+            };
+            finding.secret |= secrets.iter().any(has);
         }
     }
 
     /// By place, each once: an alias shows the same mistake at every use.
     pub(crate) fn sorted(mut self) -> Vec<Finding> {
-        self.kept.sort_by_key(|finding| finding.span.start);
+        self.kept.sort_by_key(|finding| (finding.span.part, finding.span.start));
         let mut seen = std::collections::HashSet::new();
         self.kept.retain(|finding| seen.insert((finding.span, finding.message.clone())));
         if self.left_out > 0 {
@@ -250,7 +272,7 @@ mod tests {
     use super::*;
 
     fn span(line: usize, from: usize, to: usize) -> Span {
-        Span { start: Position { line, column: from }, end: Position { line, column: to } }
+        Span::new(Position { line, column: from }, Position { line, column: to })
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The cloud-config language: bytes → [`Config`], or every mistake with its place.
 //!
-//! bytes → [`recognise`] → text → [`Document::parse`] → tree → [`Document::decode`] → [`Config`]
+//! bytes → [`Bundle::read`] → texts, each parsed into a tree → [`Bundle::decode`] → [`Config`]
 //!
 //! It is the language of coreos-cloudinit, every key of it and `-` the same as `_`, and what of
 //! cloud-init makes sense on this system. A key that has no effect is told, never passed over
@@ -9,21 +9,23 @@
 //! syntax. Nothing here does I/O.
 //!
 //! ```
-//! use cloud_config::{Document, UserData, Values, recognise};
+//! use cloud_config::{Bundle, Values};
 //!
-//! let bytes = b"#cloud-config\nhostnme: node-1\n";
-//! let Ok(UserData::CloudConfig(text)) = recognise(bytes) else { panic!("no configuration") };
-//! let (_config, findings) = Document::parse(&text).decode(&Values::Unknown);
+//! let bundle = Bundle::local("user-data", b"#cloud-config\nhostnme: node-1\n");
+//! let (_config, findings) = bundle.decode(&Values::Unknown);
 //! assert_eq!(
-//!     findings[0].line("user-data"),
+//!     bundle.line(&findings[0]),
 //!     "user-data:2:1: warning: unknown key `hostnme`; did you mean `hostname`?"
 //! );
 //! ```
 //!
-//! Left out: scripts are recognised and not looked into; MIME messages, includes, templates and
-//! other formats of cloud-init are refused.
+//! Left out: templates, boothooks, part handlers and archives of cloud-init, and JSON of
+//! Ignition, are refused.
 
-// Bytes → what kind of user-data they are.
+// Bytes → what kind of user-data they are, and the texts in it.
+mod bundle;
+mod include;
+mod mime;
 mod user_data;
 
 // Text → tree, with everything that is wrong with it as YAML.
@@ -36,6 +38,7 @@ mod tree;
 // Tree → values, with everything that is wrong with them.
 mod decoder;
 mod keys;
+mod outline;
 mod suggest;
 mod syntax;
 mod table;
@@ -51,10 +54,16 @@ pub mod finding;
 pub mod network;
 
 pub use address::{Address, NotAnAddress, config_static_addresses};
+pub use bundle::{Bundle, Fetch};
 pub use config::{
-    Command, Config, DropIn, File, ServiceSettings, Spanned, Unit, UnitKind, Update, User,
+    CaCerts, Command, Config, DropIn, File, Group, KeyForm, KeySource, Mount, Ntp, Password,
+    Remote, Script, Secret, ServiceSettings, Spanned, Swap, Unit, UnitKind, Update, User,
 };
 pub use document::Document;
 pub use finding::{Finding, Position, Severity, Span, has_errors};
-pub use user_data::{MAX_USER_DATA, UserData, recognise};
+pub use include::Include;
+pub use keys::{OTHER_FORMATS, PEERS};
+pub use outline::{KeyOutline, Outline, Shape, outline};
+pub use table::OtherKey;
+pub use user_data::MAX_USER_DATA;
 pub use variable::{Values, Variable, VariableUse};

@@ -40,15 +40,16 @@ pub(crate) struct Parsed {
 
 /// Reads one YAML document. A line that is indented too far to be YAML is read as it was meant,
 /// with a warning.
-pub(crate) fn parse(text: &str) -> Parsed {
+pub(crate) fn parse(text: &str, part: u32) -> Parsed {
     if let Some(index) = lines(text).position(is_overfull) {
         let at = Position { line: index + 1, column: 1 };
         let message = format!("more than {MAX_MARKS} brackets, colons and commas in one line");
         let mut findings = Findings::default();
-        findings.push(Finding::error(Span { start: at, end: at }, message));
-        return Parsed { source: Source::new(""), root: None, findings };
+        let source = Source::new("", part);
+        findings.push(Finding::error(source.span(at, at), message));
+        return Parsed { source, root: None, findings };
     }
-    let mut source = Source::new(text);
+    let mut source = Source::new(text, part);
     let mut repairs = Findings::default();
     let mut left = MAX_REPAIRS.min(MAX_REREAD / (text.len() + 1));
     let mut attempt = read(&source);
@@ -155,7 +156,7 @@ impl<'s> Builder<'s> {
 
     fn take(&mut self, event: Event<'_>, at: saphyr_parser::Span) -> ControlFlow<()> {
         let place = |marker: Marker| self.source.place(marker.line(), marker.col() + 1);
-        let span = Span { start: place(at.start), end: place(at.end) };
+        let span = self.source.span(place(at.start), place(at.end));
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             Event::DocumentStart(_) => {

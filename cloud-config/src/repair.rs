@@ -7,7 +7,7 @@
 //!
 //! The second line would continue the value of the first, and cannot for its `: `.
 
-use crate::finding::{Finding, Span, quoted};
+use crate::finding::{Finding, quoted};
 use crate::source::{Source, lines};
 
 /// The text with a line, and what belongs to it, moved to where the key above it begins, if
@@ -35,7 +35,7 @@ pub(crate) fn realigned(source: &Source, number: usize) -> Option<(Source, Findi
         quoted(owner.name)
     );
     let hint = format!("begin both in column {}", owner.column + 1);
-    Some((moved, Finding::warning(Span { start, end }, message).with_hint(hint)))
+    Some((moved, Finding::warning(source.span(start, end), message).with_hint(hint)))
 }
 
 /// A key at the beginning of a line.

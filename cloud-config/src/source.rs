@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::finding::Position;
+use crate::finding::{Position, Span};
 
 /// The lines of a text as YAML sees them: ended by `\n`, `\r\n` or `\r`. There is always one
 /// after the last break, be it empty.
@@ -27,6 +27,8 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) text: String,
+    /// Which part of the user-data it is.
+    part: u32,
     /// One past the last character.
     end: Position,
     /// Columns by which lines were moved to the left.
@@ -41,11 +43,16 @@ const STRIDE: usize = 256;
 const DOLLAR_ESCAPES: &[&str] = &["\\x24", "\\u0024", "\\U00000024"];
 
 impl Source {
-    pub(crate) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str, part: u32) -> Self {
         let marks = text.char_indices().step_by(STRIDE).map(|(offset, _)| offset).collect();
         let (index, line) = lines(text).enumerate().last().unwrap_or_default();
         let end = Position { line: index + 1, column: line.chars().count() + 1 };
-        Self { text: text.to_owned(), end, moved: BTreeMap::new(), marks }
+        Self { text: text.to_owned(), part, end, moved: BTreeMap::new(), marks }
+    }
+
+    /// A stretch of this text.
+    pub(crate) fn span(&self, start: Position, end: Position) -> Span {
+        Span { part: self.part, start, end }
     }
 
     /// The same with some lines moved to the left by so many columns, or all that they have.
@@ -66,7 +73,7 @@ impl Source {
             text.push_str(&rest[cut..end]);
             rest = &rest[end..];
         }
-        Self { moved, ..Self::new(&text) }
+        Self { moved, ..Self::new(&text, self.part) }
     }
 
     /// Where something was written that the parser found at a line and a column, both from 1.
@@ -132,7 +139,7 @@ mod tests {
     #[test]
     fn characters_are_found_in_any_text() {
         let text = format!("\n\n{}", "é$".repeat(STRIDE));
-        let source = Source::new(&text);
+        let source = Source::new(&text, 0);
         let start = Position { line: 3, column: 2 };
         let found = source.dollars(&(3..text.chars().count()), start, false);
         assert_eq!(found.len(), STRIDE);
@@ -144,7 +151,7 @@ mod tests {
     #[test]
     fn between_double_quotes_a_dollar_sign_has_other_spellings() {
         let count = |text: &str, escapes| {
-            let source = Source::new(text);
+            let source = Source::new(text, 0);
             source.dollars(&(0..text.chars().count()), Position::default(), escapes).len()
         };
         for (text, quoted, literal) in [

@@ -2,7 +2,7 @@
 
 use saphyr_parser::ScanError;
 
-use crate::finding::{Finding, MOST, Span};
+use crate::finding::{Finding, MOST};
 use crate::source::{Source, lines};
 
 /// Part of the parser's message, what it means, and what to do.
@@ -113,7 +113,7 @@ pub(crate) fn explain(error: &ScanError, source: &Source) -> Vec<Finding> {
         return tabs(source, line, column);
     }
     let start = source.place(line, column);
-    let span = Span { start, end: start };
+    let span = source.span(start, start);
     vec![match EXPLANATIONS.iter().find(|(part, ..)| info.contains(part)) {
         Some((_, message, hint)) => Finding::error(span, *message).with_hint(*hint),
         None => Finding::error(span, format!("not YAML: {info}")),
@@ -155,7 +155,7 @@ fn tabs(source: &Source, line: usize, column: usize) -> Vec<Finding> {
         .map(|(line, column)| {
             let start = source.place(line, column);
             let end = source.place(line, column + 1);
-            Finding::error(Span { start, end }, "a tab cannot be used for indentation")
+            Finding::error(source.span(start, end), "a tab cannot be used for indentation")
                 .with_hint("use spaces")
         })
         .collect()

@@ -4,6 +4,7 @@ use std::str;
 
 use crate::document::too_large;
 use crate::finding::{Finding, Mistake, Position, Span, quoted};
+use crate::mime::is_message;
 use crate::source::lines;
 use crate::syntax::content::{gunzip, is_gzip};
 
@@ -12,11 +13,15 @@ pub const MAX_USER_DATA: usize = 4 << 20;
 
 /// What user-data is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UserData {
+pub(crate) enum UserData {
     /// A cloud-config, with its first line.
     CloudConfig(String),
     /// A script, with its first line.
     Script(String),
+    /// A MIME message, of which each part is user-data.
+    Message(String),
+    /// A list of addresses of user-data, with its first line.
+    Include(String),
     /// Nothing.
     Empty,
 }
@@ -25,15 +30,11 @@ const HEADER: &str = "#cloud-config";
 
 /// First lines of what cloud-init and Ignition take besides.
 const OTHERS: &[(&str, &str)] = &[
-    ("#include", "a list of URLs"),
     ("#cloud-boothook", "a boothook"),
     ("#cloud-config-archive", "an archive of configurations"),
     ("#part-handler", "a part handler"),
     ("#upstart-job", "an upstart job"),
     ("## template:", "a template"),
-    ("Content-Type:", "a MIME message"),
-    ("MIME-Version:", "a MIME message"),
-    ("From ", "a MIME message"),
     ("{", "JSON, such as Ignition's"),
 ];
 
@@ -41,8 +42,8 @@ const OTHERS: &[(&str, &str)] = &[
 ///
 /// # Errors
 ///
-/// One finding that says why it is neither a configuration nor a script.
-pub fn recognise(bytes: &[u8]) -> Result<UserData, Finding> {
+/// One finding that says why it is nothing of these.
+pub(crate) fn recognise(bytes: &[u8]) -> Result<UserData, Finding> {
     if bytes.len() > MAX_USER_DATA {
         return Err(too_large(bytes.len()));
     }
@@ -66,8 +67,14 @@ fn recognise_text(text: &str) -> Result<UserData, Finding> {
     if first.starts_with("#!") {
         return Ok(UserData::Script(text.to_owned()));
     }
+    if ["#include", "#include-once"].contains(&first.trim_end()) {
+        return Ok(UserData::Include(text.to_owned()));
+    }
+    if is_message(text) {
+        return Ok(UserData::Message(text.to_owned()));
+    }
     let end = Position { line: 1, column: first.chars().count() + 1 };
-    Err(wrong_header(text, first).error(Span { start: Position::default(), end }))
+    Err(wrong_header(text, first).error(Span::new(Position::default(), end)))
 }
 
 /// Says what to change for the first line to be the header.
@@ -90,7 +97,7 @@ fn wrong_header(text: &str, first: &str) -> Mistake {
     }
     if let Some((_, what)) = OTHERS.iter().find(|(start, _)| first.starts_with(start)) {
         return Mistake::new(format!("this is {what}, which is not supported"))
-            .with_hint(format!("write a cloud-config: {must}"));
+            .with_hint(format!("write a cloud-config (docs/migrating.md says how): {must}"));
     }
     if let Some(index) = lines(text).take(50).position(|line| bare(line) && line.contains('#')) {
         return Mistake::new(format!("{must}, and it is on line {}", index + 1))
@@ -106,7 +113,7 @@ fn text(bytes: &[u8]) -> Result<&str, Finding> {
         let before = String::from_utf8_lossy(bytes);
         let (line, last) = lines(&before).enumerate().last().unwrap_or_default();
         let start = Position { line: line + 1, column: last.chars().count() + 1 };
-        Span { start, end: start }
+        Span::new(start, start)
     };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Finding::error(
@@ -145,6 +152,8 @@ mod tests {
             ("#cloud-config\r\nhostname: a\r\n", config("#cloud-config\r\nhostname: a\r\n")),
             ("#cloud-config \t\n", config("#cloud-config \t\n")),
             ("#!/bin/sh\n", Ok(UserData::Script("#!/bin/sh\n".to_owned()))),
+            ("#include\nhttps://a/\n", Ok(UserData::Include("#include\nhttps://a/\n".to_owned()))),
+            ("MIME-Version: 1.0\n", Ok(UserData::Message("MIME-Version: 1.0\n".to_owned()))),
             ("", Ok(UserData::Empty)),
             (" \r\n\n", Ok(UserData::Empty)),
         ] {
@@ -189,7 +198,8 @@ mod tests {
             (
                 "{\"ignition\": {}}",
                 "user-data:1:1: error: this is JSON, such as Ignition's, which is not supported; \
-                 write a cloud-config: the first line must be exactly `#cloud-config`",
+                 write a cloud-config (docs/migrating.md says how): the first line must be exactly \
+                 `#cloud-config`",
             ),
         ] {
             assert_eq!(recognise(text.as_bytes()).unwrap_err().line("user-data"), want);

@@ -2,8 +2,10 @@
 //! their place.
 //!
 //! A name is as long as it can be: `$private_ipv4x` is not `$private_ipv4` and an `x`. Names
-//! that begin with `private_` or `public_` belong to this language; all others belong to the
-//! shell or to systemd and are left alone, as is a name behind a backslash, which is dropped.
+//! that begin with `private_` or `public_` belong to this language, and so do a few whole words
+//! (`$hostname`) unless the text itself sets a shell variable of that name; all others belong to
+//! the shell or to systemd and are left alone, as is a name behind a backslash, which is
+//! dropped. `${private_ipv4:-10.0.0.1}` says what to take where there is no value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +13,7 @@ use std::fmt;
 use crate::finding::{Mistake, Span, quoted};
 use crate::suggest::nearest;
 
-/// An address of the machine that is only known when it runs.
+/// What is only known of a machine when it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Variable {
     /// `$private_ipv4`, or `$private_ip`.
@@ -22,6 +24,14 @@ pub enum Variable {
     PrivateIpv6,
     /// `$public_ipv6`.
     PublicIpv6,
+    /// `$hostname`: the machine's name.
+    Hostname,
+    /// `$instance_id`: what the platform calls this machine.
+    InstanceId,
+    /// `$region`: where the platform has it, at large.
+    Region,
+    /// `$zone`: and precisely.
+    Zone,
 }
 
 const NAMES: &[(&str, Variable)] = &[
@@ -31,6 +41,10 @@ const NAMES: &[(&str, Variable)] = &[
     ("public_ipv4", Variable::PublicIpv4),
     ("public_ipv6", Variable::PublicIpv6),
     ("public_ip", Variable::PublicIpv4),
+    ("hostname", Variable::Hostname),
+    ("instance_id", Variable::InstanceId),
+    ("region", Variable::Region),
+    ("zone", Variable::Zone),
 ];
 
 impl Variable {
@@ -40,20 +54,39 @@ impl Variable {
         NAMES.iter().find(|(_, variable)| *variable == self).expect("every variable is named").0
     }
 
-    /// Whether this can be its value: an address of its family.
+    /// Every variable, once.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let firsts = NAMES.iter().filter(|(name, variable)| variable.name() == *name);
+        firsts.map(|(_, variable)| *variable)
+    }
+
+    /// Whether it stands for an address.
+    #[must_use]
+    pub fn is_address(self) -> bool {
+        !matches!(self, Self::Hostname | Self::InstanceId | Self::Region | Self::Zone)
+    }
+
+    /// Whether this can be its value: an address of its family, or one word.
     #[must_use]
     pub fn accepts(self, value: &str) -> bool {
         match self {
             Self::PrivateIpv4 | Self::PublicIpv4 => value.parse::<std::net::Ipv4Addr>().is_ok(),
             Self::PrivateIpv6 | Self::PublicIpv6 => value.parse::<std::net::Ipv6Addr>().is_ok(),
+            Self::Hostname | Self::InstanceId | Self::Region | Self::Zone => {
+                !value.is_empty() && !value.contains(|c: char| c.is_control() || c.is_whitespace())
+            }
         }
     }
 
-    /// An address of documentation that stands for an unknown one while syntax is checked.
+    /// An example that stands for an unknown value while syntax is checked.
     pub(crate) fn sample(self) -> &'static str {
         match self {
             Self::PrivateIpv4 | Self::PublicIpv4 => "192.0.2.1",
             Self::PrivateIpv6 | Self::PublicIpv6 => "2001:db8::1",
+            Self::Hostname => "host",
+            Self::InstanceId => "i-1",
+            Self::Region => "region",
+            Self::Zone => "zone",
         }
     }
 }
@@ -71,6 +104,8 @@ pub struct VariableUse {
     pub variable: Variable,
     /// Where.
     pub span: Span,
+    /// It says what to take where there is no value.
+    pub optional: bool,
 }
 
 /// What is known of the variables.
@@ -88,8 +123,9 @@ pub enum Values<'a> {
 pub(crate) enum Piece<'t> {
     /// Text that stays.
     Text(&'t str),
-    /// A variable, as written. It begins with the text's `dollar`th dollar sign.
-    Use { variable: Variable, written: &'t str, dollar: usize },
+    /// A variable, as written, and what to take where it has no value. It begins with the text's
+    /// `dollar`th dollar sign.
+    Use { variable: Variable, written: &'t str, default: Option<&'t str>, dollar: usize },
     /// A name that is reserved and unknown.
     Unknown { reference: Reference<'t>, dollar: usize },
 }
@@ -104,6 +140,9 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece<'_>> {
             continue;
         }
         let Some(reference) = Reference::read(&text[at..]) else { continue };
+        if !reference.is_reserved() && is_set_by(text, reference.name) {
+            continue;
+        }
         let end = at + reference.written.len();
         if text[..at].ends_with('\\') {
             pieces.push(Piece::Text(&text[kept..at - 1]));
@@ -120,11 +159,12 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// A dollar sign and a reserved name.
+/// A dollar sign and a name that may be ours.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reference<'t> {
     pub(crate) written: &'t str,
     name: &'t str,
+    default: Option<&'t str>,
     /// An opening brace without its closing one.
     unclosed: bool,
 }
@@ -134,16 +174,33 @@ impl<'t> Reference<'t> {
     fn read(text: &'t str) -> Option<Self> {
         let brace = text[1..].starts_with('{');
         let from = if brace { 2 } else { 1 };
-        let long = text[from..]
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .unwrap_or(text.len() - from);
+        let long = text[from..].find(|c: char| !is_of_name(c)).unwrap_or(text.len() - from);
         let name = &text[from..from + long];
-        if !(name.starts_with("private_") || name.starts_with("public_")) {
-            return None;
+        let rest = &text[from + long..];
+        let mut end = from + long;
+        let mut default = None;
+        let mut closed = false;
+        if brace {
+            if rest.starts_with('}') {
+                (closed, end) = (true, end + 1);
+            } else if let Some(after) = rest.strip_prefix(":-")
+                && let Some(length) =
+                    after.find(['}', '\n']).filter(|at| after[*at..].starts_with('}'))
+            {
+                default = Some(&after[..length]);
+                (closed, end) = (true, end + 2 + length + 1);
+            }
         }
-        let closed = brace && text[from + long..].starts_with('}');
-        let end = from + long + usize::from(closed);
-        Some(Self { written: &text[..end], name, unclosed: brace && !closed })
+        let unclosed = brace && !closed;
+        let reference = Self { written: &text[..end], name, default, unclosed };
+        // A shell does more with its own variables than is known here: `${zone%-*}`.
+        let whole_word = reference.known().is_some() && !unclosed;
+        (reference.is_reserved() || whole_word).then_some(reference)
+    }
+
+    /// Whether the name can be of no other language.
+    fn is_reserved(&self) -> bool {
+        self.name.starts_with("private_") || self.name.starts_with("public_")
     }
 
     fn known(&self) -> Option<Variable> {
@@ -152,7 +209,9 @@ impl<'t> Reference<'t> {
 
     fn resolve(self, dollar: usize) -> Piece<'t> {
         match self.known().filter(|_| !self.unclosed) {
-            Some(variable) => Piece::Use { variable, written: self.written, dollar },
+            Some(variable) => {
+                Piece::Use { variable, written: self.written, default: self.default, dollar }
+            }
             None => Piece::Unknown { reference: self, dollar },
         }
     }
@@ -187,6 +246,25 @@ fn correction(name: &str, written: &str) -> String {
         }
         (None, None) => format!("if it is for a shell, write `\\{written}`"),
     }
+}
+
+/// Whether a text is a shell's that sets a variable of this name: `zone=a`, `for zone in`,
+/// `read zone`.
+fn is_set_by(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        let starts =
+            before.chars().next_back().is_none_or(|c| c.is_whitespace() || ";&|(".contains(c));
+        let words = ["for ", "read ", "read -r "];
+        starts
+            && (after.starts_with('=')
+                || words.iter().any(|word| before.ends_with(word))
+                    && !after.starts_with(is_of_name))
+    })
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 #[cfg(test)]
@@ -228,7 +306,23 @@ mod tests {
             ("$PRIVATE_IPV4 $COREOS_PRIVATE_IPV4", "$PRIVATE_IPV4 $COREOS_PRIVATE_IPV4"),
             ("$private_ipv4x", "!"),
             ("$private_", "!"),
-            ("${private_ipv4:-x}", "!:-x}"),
+            ("${private_ipv4:-x}", "<private_ipv4>"),
+            ("${private_ipv4:-}${public_ip:-$HOME}y", "<private_ipv4><public_ipv4>y"),
+            ("${private_ipv4:-x", "!:-x"),
+            ("${private_ipv4:x}", "!:x}"),
+            ("$hostname:$region/${zone}-$instance_id", "<hostname>:<region>/<zone>-<instance_id>"),
+            ("$hostnames $zone_1 ${zone%-*} $region2", "$hostnames $zone_1 ${zone%-*} $region2"),
+            (
+                "for zone in a b; do echo $zone $region; done",
+                "for zone in a b; do echo $zone <region>; done",
+            ),
+            ("zone=$(zone); echo $zone", "zone=$(zone); echo $zone"),
+            (
+                "while read -r region; do echo ${region}; done",
+                "while read -r region; do echo ${region}; done",
+            ),
+            ("timezone=x $zone", "timezone=x <zone>"),
+            (r"\$hostname", "$hostname"),
             ("é$private_ipé", "é<private_ipv4>é"),
         ] {
             assert_eq!(marked(text), want, "{text:?}");
@@ -249,7 +343,7 @@ mod tests {
                 "did you mean `$private_ipv4`? If it is for a shell, write `\\$private_ivp4`",
             ),
             ("$public_directory", "if it is for a shell, write `\\$public_directory`"),
-            ("${private_ipv4:-1}", "write `${private_ipv4}`, or `\\${private_ipv4` for a shell"),
+            ("${private_ipv4:-1", "write `${private_ipv4}`, or `\\${private_ipv4` for a shell"),
         ] {
             let pieces = pieces(text);
             let Piece::Unknown { reference, .. } = &pieces[0] else { panic!("{pieces:?}") };

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use cloud_config::network::{self, Format};
-use cloud_config::{Document, Finding, Position, UserData, Values, config_static_addresses};
+use cloud_config::{
+    Bundle, Document, Finding, Position, Values, config_static_addresses, has_errors,
+};
 use proptest::prelude::*;
 
 /// Lines as the language counts them.
@@ -153,19 +155,31 @@ fn mutated(seed: &str, edits: &[Edit]) -> String {
     text.into_iter().collect()
 }
 
+/// Some parts of a message, encoded and not.
+fn as_message(bytes: &[u8]) -> Vec<u8> {
+    let start =
+        b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\n#cloud-config\n";
+    let (one, two) = bytes.split_at(bytes.len() / 2);
+    let between =
+        b"\n--b\nContent-Type: text/cloud-config\nContent-Transfer-Encoding: quoted-printable\n\n";
+    [start, one, between, two, b"\n--b--\n"].concat()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_are_recognised_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        match cloud_config::recognise(&bytes) {
-            Ok(UserData::CloudConfig(text) | UserData::Script(text)) => exercise(&text),
-            Ok(UserData::Empty) => {}
-            Err(finding) => prop_assert!(!finding.line("f").contains('\n')),
+        for bundle in [Bundle::local("f", &bytes), Bundle::local("f", &as_message(&bytes))] {
+            let (_, findings) = bundle.decode(&Values::Unknown);
+            for finding in &findings {
+                prop_assert!(!bundle.line(finding).contains('\n'));
+                prop_assert!(bundle.render(finding).starts_with("f"));
+            }
         }
         let mut gzip = vec![0x1f, 0x8b, 8];
         gzip.extend(&bytes);
-        prop_assert!(cloud_config::recognise(&gzip).is_err());
+        prop_assert!(has_errors(&Bundle::local("f", &gzip).decode(&Values::Unknown).1));
         exercise(&String::from_utf8_lossy(&bytes));
     }
 

@@ -22,6 +22,12 @@ pub struct Ledger {
     /// Accounts that a configuration made, also those that are gone: their ids stay reserved
     /// for their files.
     pub accounts: BTreeMap<String, OwnedAccount>,
+    /// Groups that a configuration made, and who of them was put there by it. Also those that
+    /// are gone: their ids stay reserved.
+    pub groups: BTreeMap<String, OwnedGroup>,
+    /// What a configuration added to files that others write too, by path: the forms of the
+    /// added text.
+    pub appended: BTreeMap<String, Vec<Trace>>,
     /// Accounts whose password a configuration set, with the SHA-256 of the hash it set.
     pub passwords: BTreeMap<String, Vec<String>>,
     /// While an apply is under way: the directories its temporary files are in.
@@ -79,6 +85,18 @@ pub struct OwnedAccount {
     pub present: bool,
 }
 
+/// A group that a configuration made or put somebody into.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OwnedGroup {
+    /// Its id, if a configuration made it.
+    pub gid: Option<u32>,
+    /// Who was put into it.
+    pub members: Vec<String>,
+    /// Whether the configuration still names it.
+    pub present: bool,
+}
+
 impl Ledger {
     /// Where it is kept.
     pub const PATH: &'static str = "/var/lib/coreos-init/ledger.json";
@@ -103,6 +121,15 @@ impl Ledger {
         let mut joined = self.clone();
         join(&mut joined.files, &next.files);
         join(&mut joined.passwords, &next.passwords);
+        join(&mut joined.appended, &next.appended);
+        for (name, group) in &next.groups {
+            let known = joined.groups.entry(name.clone()).or_default();
+            known.gid = group.gid.or(known.gid);
+            known.present |= group.present;
+            let new = group.members.iter().filter(|member| !known.members.contains(member));
+            let new: Vec<String> = new.cloned().collect();
+            known.members.extend(new);
+        }
         for (path, lines) in &next.lines {
             join(joined.lines.entry(path.clone()).or_default(), lines);
         }

@@ -1,6 +1,6 @@
 //! The machine's first program: finds the configuration, plans, applies, reports.
 //!
-//! source → [`cloud_config::Document`] → [`plan`] → [`apply`] → [`report`]
+//! source → [`reading`] → [`plan`] → [`apply`] → [`report`]
 //!
 //! As `/init` of the initrd ([`initrd`]) it first makes the machine: verity root, writable
 //! state, `/etc` overlay. Then, still before the service manager starts, it provisions the
@@ -10,11 +10,13 @@
 
 pub mod accounts; // passwd, group and shadow as texts
 pub mod apply; // Plan → a changed root; decides nothing
-pub mod cli;
+pub mod cli; // the commands of a person
+pub mod fetched; // what a configuration names by its address
 pub mod initrd; // power-on → mounted root, handed over to the service manager
 pub mod ledger; // what the last configuration owned
 pub mod net; // the network as far as finding the configuration needs it
 pub mod plan; // Config + Context → Plan; touches nothing
+pub mod reading; // what was found → what is planned from
 pub mod report; // what was found, done and left undone
 pub mod source; // bytes, and where they came from
-pub mod verbs; // unit commands, once the service manager runs // the commands of a workstation
+pub mod verbs; // unit commands, once the service manager runs

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use coreos_init::{cli, initrd};
 
 /// Provisions a machine from one cloud-config.
@@ -15,6 +15,29 @@ use coreos_init::{cli, initrd};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+/// Where the cloud-config is.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct From {
+    /// The cloud-config; `-` is the standard input
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+    /// The image of a config disc: config-2 or cidata
+    #[arg(long, value_name = "IMAGE")]
+    from_disc: Option<PathBuf>,
+    /// An address of http or https
+    #[arg(long, value_name = "URL")]
+    from_url: Option<String>,
+}
+
+impl From {
+    fn input(self) -> cli::Input {
+        let given = self.from_file.map(cli::Input::File);
+        let given = given.or(self.from_disc.map(cli::Input::Disc));
+        given.or(self.from_url.map(cli::Input::Url)).expect("clap requires one of them")
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -30,9 +53,8 @@ enum Command {
         /// The directory that stands for the machine's root
         #[arg(long, value_name = "DIR")]
         root: PathBuf,
-        /// The cloud-config
-        #[arg(long, value_name = "FILE")]
-        from_file: PathBuf,
+        #[command(flatten)]
+        from: From,
         /// Print what would be done and do nothing
         #[arg(long)]
         dry_run: bool,
@@ -71,8 +93,9 @@ fn main() -> ExitCode {
         std::env::vars().filter(|(name, _)| name.starts_with("COREOS_")).collect();
     match Arguments::parse().command {
         Command::Validate { files } => cli::validate(&files),
-        Command::Apply { root, from_file, dry_run } => {
-            cli::apply(&root, &from_file, dry_run, &overrides)
+        Command::Apply { root, from, dry_run } => {
+            let options = cli::ApplyOptions { root: &root, dry_run, overrides: &overrides };
+            cli::apply(&from.input(), &options)
         }
         Command::Status { json } => cli::status(json),
         Command::Sources { root, command_line, network, json } => {

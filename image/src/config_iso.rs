@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use cloud_config::network::{self, Format};
-use cloud_config::{Document, Finding, Severity, UserData, Values, recognise};
+use cloud_config::{Bundle, Finding, Severity, Values};
 use disk::guid::Guid;
 use hadris_fs::{Content, Node, PathError, Tree};
 use hadris_iso::{IsoId, IsoOptions};
@@ -95,20 +95,17 @@ impl Complaint {
 }
 
 fn check_user_data(bytes: &[u8]) -> Vec<Complaint> {
-    let complaint =
-        |finding, text: &str| Complaint { part: Part::UserData, finding, text: text.to_owned() };
-    match recognise(bytes) {
-        Err(finding) => vec![complaint(finding, "")],
-        Ok(UserData::Empty) => {
-            let message = "there is nothing in it: the machine will not be provisioned";
-            vec![complaint(Finding::warning(Default::default(), message), "")]
-        }
-        Ok(UserData::Script(_)) => Vec::new(),
-        Ok(UserData::CloudConfig(text)) => {
-            let (_, findings) = Document::parse(&text).decode(&Values::Unknown);
-            findings.into_iter().map(|finding| complaint(finding, &text)).collect()
-        }
+    let bundle = Bundle::local("user-data", bytes);
+    let (_, mut findings) = bundle.decode(&Values::Unknown);
+    if bundle.is_empty() {
+        let message = "there is nothing in it: the machine will not be provisioned";
+        findings.push(Finding::warning(Default::default(), message));
     }
+    let complaint = |finding: Finding| {
+        let text = bundle.text_of(&finding).to_owned();
+        Complaint { part: Part::UserData, finding, text }
+    };
+    findings.into_iter().map(complaint).collect()
 }
 
 /// A config drive's meta data are JSON.

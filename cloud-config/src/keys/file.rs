@@ -1,13 +1,14 @@
 //! `write_files`.
 
-use super::required;
-use crate::config::{File, Spanned};
+use super::{remote, required};
+use crate::config::{File, Remote, Spanned};
 use crate::decoder::{Decoder, Read, TEXT};
 use crate::finding::{Finding, Severity, Span, quoted};
+use crate::outline::Shape;
 use crate::suggest::nearest;
 use crate::syntax::content::{self, Encoding};
 use crate::syntax::{check, name, path, permissions};
-use crate::table::{KnownKey, Rule, Table, applied, ignored, nowhere};
+use crate::table::{Table, idle, key, nowhere};
 use crate::tree::{Entry, Node, Scalar};
 
 /// What remains of the size that all files may have together once they are unpacked.
@@ -26,6 +27,8 @@ impl Default for Budget {
 struct Draft {
     path: Option<Spanned<String>>,
     content: Option<(Scalar, Span)>,
+    source: Option<Remote>,
+    append: Option<Spanned<bool>>,
     encoding: Option<Result<Encoding, Unknown>>,
     permissions: Option<u32>,
     owner: Option<Spanned<String>>,
@@ -40,34 +43,47 @@ const FILE: Table<Read<Draft>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("path", |decoder, entry, file| file.path = file_path(decoder, entry)),
-        applied("content", |decoder, entry, file| {
+        key("path", Shape::Text, "Where it is: absolute, not under /usr.", |d, e, file| {
+            file.path = file_path(d, e);
+        }),
+        key("content", Shape::Text, "What is in it.", |decoder, entry, file| {
             decoder.secret(entry.value.span);
             let scalar = decoder.scalar("`content`", TEXT, &entry.value);
             file.content = scalar.map(|scalar| (scalar.clone(), entry.value.span));
         }),
-        applied("owner", |decoder, entry, file| file.owner = owner(decoder, entry)),
-        applied("permissions", |decoder, entry, file| {
+        key("owner", Shape::Text, "`user`, `user:group` or `:group`.", |d, e, file| {
+            file.owner = owner(d, e);
+        }),
+        key("permissions", Shape::Octal, "Mode bits; \"0644\".", |decoder, entry, file| {
             file.permissions = mode(decoder, entry);
         }),
-        applied("encoding", |decoder, entry, file| file.encoding = encoding(decoder, entry)),
-        ignored("defer"),
-        KnownKey {
-            name: "append",
-            rule: Rule::Refused(
-                "cannot be done: files are written as a whole",
-                Some("write the whole content"),
-            ),
-        },
-        KnownKey {
-            name: "source",
-            rule: Rule::Refused(
-                "cannot be done: nothing is fetched",
-                Some("write the content itself"),
-            ),
-        },
+        key("encoding", Shape::Words(ENCODINGS), "How `content` is written.", |d, e, file| {
+            file.encoding = encoding(d, e);
+        }),
+        key("append", Shape::Flag, "Whether it is added to what is there.", |d, e, file| {
+            let value = d.flag(e);
+            file.append = value.map(|value| Spanned { value, span: e.key.span });
+        }),
+        key("source", SOURCE_SHAPE, "Where the content comes from.", |d, e, file| {
+            file.source = remote::remote(d, e);
+        }),
+        idle("defer", Shape::Flag, "Files always come after users."),
     ],
 };
+
+const ENCODINGS: &[&str] = &[
+    "text/plain",
+    "b64",
+    "base64",
+    "gz",
+    "gzip",
+    "gz+b64",
+    "gz+base64",
+    "gzip+b64",
+    "gzip+base64",
+];
+const SOURCE_SHAPE: Shape = Shape::Keys(remote::outline);
+pub(super) const SHAPE: Shape = Shape::List(&Shape::Keys(|| FILE.outline(&["path"])));
 
 /// Reads the list of files.
 pub(super) fn files(decoder: &mut Decoder<'_>, entry: &Entry, budget: &mut Budget) -> Vec<File> {
@@ -80,17 +96,36 @@ fn file(decoder: &mut Decoder<'_>, node: &Node, budget: &mut Budget) -> Option<F
     let mut draft = Draft::default();
     let whole = decoder.read(node, &FILE, &mut draft);
     required(decoder, node, "`write_files`", "path");
-    let encoding = draft.encoding.unwrap_or(Ok(Encoding::PLAIN)).ok();
-    let content = match draft.content {
+    let Draft { path, content, source, append, encoding, permissions, owner } = draft;
+    if let (Some((_, span)), Some(_)) = (&content, &source) {
+        decoder.report(
+            Finding::error(*span, "`content` and `source` are both given")
+                .with_hint("write the content itself, or where it comes from"),
+        );
+    }
+    let appended = append.as_ref().is_some_and(|append| append.value);
+    if let Some(append) = append.filter(|append| append.value && source.is_some()) {
+        decoder.error(append.span, "what comes from a `source` cannot be appended");
+    }
+    let encoding = encoding.unwrap_or(Ok(Encoding::PLAIN)).ok();
+    if let Some(source) = source.as_ref().filter(|_| encoding.is_some_and(|e| e != Encoding::PLAIN))
+    {
+        decoder
+            .error(source.span, "what comes from a `source` is taken as it is, without `encoding`");
+    }
+    let content = match content {
         Some((scalar, span)) => decode(decoder, &scalar, span, encoding?, budget),
         None => Some(Vec::new()),
     };
     let sound = whole && decoder.findings.errors() == errors;
     Some(File {
-        path: draft.path.filter(|_| sound)?,
+        path: path.filter(|_| sound)?,
+        span: node.span,
         content: content?,
-        permissions: draft.permissions.unwrap_or(0o644),
-        owner: draft.owner,
+        source,
+        append: appended,
+        permissions,
+        owner,
     })
 }
 

@@ -1,21 +1,22 @@
 //! `coreos.units`.
 
-use super::required;
+use super::{required, unit_text};
 use crate::config::{Command, DropIn, Spanned, Unit, UnitKind};
 use crate::decoder::{Decoder, Read, Text};
 use crate::finding::{Finding, Severity, quoted};
+use crate::outline::Shape;
 use crate::suggest::nearest;
 use crate::syntax::check::one_of;
 use crate::syntax::unit_name::{drop_in_name, unit_name};
-use crate::table::{Table, applied, nowhere};
+use crate::table::{Table, key, nowhere};
 use crate::tree::{Entry, Node};
 
 /// A unit of which not everything is read yet.
 #[derive(Debug, Default)]
 struct Draft {
     name: Option<(Spanned<String>, UnitKind)>,
-    content: Option<String>,
-    drop_ins: Vec<DropIn>,
+    content: Option<Text>,
+    drop_ins: Vec<(Spanned<String>, Text)>,
     enable: bool,
     mask: bool,
     runtime: bool,
@@ -27,31 +28,45 @@ const UNIT: Table<Read<Draft>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("name", |decoder, entry, unit| unit.name = name(decoder, entry)),
-        applied("content", |decoder, entry, unit| {
-            unit.content = content(decoder, entry).map(|text| text.value);
+        key("name", Shape::Text, "With a suffix that systemd knows.", |decoder, entry, unit| {
+            unit.name = name(decoder, entry);
         }),
-        applied("drop_ins", |decoder, entry, unit| {
+        key("content", Shape::Text, "The unit file.", |decoder, entry, unit| {
+            unit.content = content(decoder, entry);
+        }),
+        key("drop_ins", DROP_INS, "Files that add to it.", |decoder, entry, unit| {
             let list = decoder.list(entry);
-            unit.drop_ins = list.iter().filter_map(|node| drop_in(decoder, node)).collect();
+            unit.drop_ins.extend(list.iter().filter_map(|node| drop_in(decoder, node)));
         }),
-        applied("enable", |decoder, entry, unit| {
-            unit.enable = decoder.flag(entry).unwrap_or_default();
-        }),
-        applied("mask", |decoder, entry, unit| {
+        key(
+            "enable",
+            Shape::Flag,
+            "Makes the links of its `[Install]`.",
+            |decoder, entry, unit| {
+                unit.enable = decoder.flag(entry).unwrap_or_default();
+            },
+        ),
+        key("mask", Shape::Flag, "Makes it impossible to start.", |decoder, entry, unit| {
             unit.mask = decoder.flag(entry).unwrap_or_default();
         }),
-        applied("runtime", |decoder, entry, unit| {
+        key("runtime", Shape::Flag, "For this boot only.", |decoder, entry, unit| {
             unit.runtime = decoder.flag(entry).unwrap_or_default();
         }),
-        applied("command", |decoder, entry, unit| unit.command = command(decoder, entry)),
+        key(
+            "command",
+            Shape::Words(VERBS),
+            "What is asked of systemd once it runs.",
+            |d, e, unit| {
+                unit.command = command(d, e);
+            },
+        ),
     ],
 };
 
 #[derive(Debug, Default)]
 struct DropInDraft {
     name: Option<Spanned<String>>,
-    content: Option<String>,
+    content: Option<Text>,
 }
 
 const DROP_IN: Table<Read<DropInDraft>> = Table {
@@ -59,15 +74,15 @@ const DROP_IN: Table<Read<DropInDraft>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("name", |decoder, entry, drop_in| {
+        key("name", Shape::Text, "Ending in `.conf`.", |decoder, entry, drop_in| {
             let Some(text) = decoder.entry_line(entry) else { return };
             match drop_in_name(text.probe()) {
                 Ok(()) => drop_in.name = Some(text.spanned()),
                 Err(mistake) => decoder.report(mistake.error(text.span)),
             }
         }),
-        applied("content", |decoder, entry, drop_in| {
-            drop_in.content = content(decoder, entry).map(|text| text.value);
+        key("content", Shape::Text, "What it adds.", |decoder, entry, drop_in| {
+            drop_in.content = content(decoder, entry);
         }),
     ],
 };
@@ -82,6 +97,18 @@ const COMMANDS: &[(&str, Command)] = &[
     ("reload-or-try-restart", Command::ReloadOrTryRestart),
 ];
 
+const VERBS: &[&str] = &[
+    "start",
+    "stop",
+    "restart",
+    "reload",
+    "try-restart",
+    "reload-or-restart",
+    "reload-or-try-restart",
+];
+const DROP_INS: Shape = Shape::List(&Shape::Keys(|| DROP_IN.outline(&["name", "content"])));
+pub(super) const SHAPE: Shape = Shape::List(&Shape::Keys(|| UNIT.outline(&["name"])));
+
 /// Reads a list of units.
 pub(super) fn units(decoder: &mut Decoder<'_>, entry: &Entry) -> Vec<Unit> {
     decoder.list(entry).iter().filter_map(|node| unit(decoder, node)).collect()
@@ -95,8 +122,27 @@ fn unit(decoder: &mut Decoder<'_>, node: &Node) -> Option<Unit> {
     required(decoder, node, "`units`", "name");
     let Draft { name, content, drop_ins, enable, mask, runtime, command } = draft;
     let sound = whole && decoder.findings.errors() == errors;
-    let (name, kind) = name.filter(|_| sound)?;
-    let unit = Unit { name, kind, content, drop_ins, enable, mask, runtime, command };
+    let (name, kind) = name?;
+    // What systemd would ignore is told also of a unit that has other mistakes.
+    for text in content.iter().chain(drop_ins.iter().map(|(_, text)| text)) {
+        unit_text::check(decoder, &name.value, text);
+    }
+    if !sound {
+        return None;
+    }
+    let drop_ins = drop_ins.into_iter();
+    let drop_ins = drop_ins.map(|(name, content)| DropIn { name, content: content.value });
+    let unit = Unit {
+        name,
+        span: node.span,
+        kind,
+        content: content.map(|content| content.value),
+        drop_ins: drop_ins.collect(),
+        enable,
+        mask,
+        runtime,
+        command,
+    };
     doubts(decoder, &unit);
     Some(unit)
 }
@@ -137,14 +183,6 @@ fn content(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<Text> {
         decoder.error(text.span, "`content` has a NUL character, which no unit can have");
         return None;
     }
-    let mut lines = text.value.lines().map(str::trim);
-    let first = lines.find(|line| !line.is_empty() && !line.starts_with(['#', ';']));
-    if first.is_some_and(|line| !line.starts_with('[')) {
-        decoder.report(
-            Finding::warning(text.span, "what comes before the first section has no effect")
-                .with_hint("a section begins with its name in brackets, such as `[Service]`"),
-        );
-    }
     Some(text)
 }
 
@@ -166,10 +204,10 @@ fn command(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<Spanned<Command>>
     None
 }
 
-fn drop_in(decoder: &mut Decoder<'_>, node: &Node) -> Option<DropIn> {
+fn drop_in(decoder: &mut Decoder<'_>, node: &Node) -> Option<(Spanned<String>, Text)> {
     let mut draft = DropInDraft::default();
     let whole = decoder.read(node, &DROP_IN, &mut draft);
     required(decoder, node, "`drop_ins`", "name");
     required(decoder, node, "`drop_ins`", "content");
-    Some(DropIn { name: draft.name.filter(|_| whole)?, content: draft.content? })
+    Some((draft.name.filter(|_| whole)?, draft.content?))
 }

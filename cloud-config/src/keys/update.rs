@@ -3,9 +3,10 @@
 use crate::config::Update;
 use crate::decoder::{Decoder, Read};
 use crate::finding::{Finding, Severity, quoted};
+use crate::outline::Shape;
 use crate::suggest::nearest;
 use crate::syntax::check::{Check, one_of};
-use crate::table::{Table, applied, nowhere};
+use crate::table::{Table, key, nowhere};
 use crate::tree::Entry;
 
 const UPDATE: Table<Read<Update>> = Table {
@@ -13,14 +14,16 @@ const UPDATE: Table<Read<Update>> = Table {
     unknown: Severity::Warning,
     elsewhere: nowhere,
     keys: &[
-        applied("group", group),
-        applied("server", server),
-        applied("reboot_strategy", reboot_strategy),
+        key("group", Shape::Text, "The channel: `stable`, `beta` or `alpha`.", group),
+        key("server", Shape::Text, "Where updates come from.", server),
+        key("reboot_strategy", Shape::Words(STRATEGIES), "How it reboots.", reboot_strategy),
     ],
 };
 
 const CHANNELS: &[&str] = &["stable", "beta", "alpha"];
 const STRATEGIES: &[&str] = &["reboot", "etcd-lock", "fleet-lock", "off"];
+
+pub(super) const SHAPE: Shape = Shape::Keys(|| UPDATE.outline(&[]));
 
 /// Reads the section.
 pub(super) fn update(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<Update> {

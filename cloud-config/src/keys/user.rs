@@ -1,13 +1,14 @@
 //! `users`, and the keys that anyone logs in with.
 
-use super::required;
-use crate::config::{Spanned, User};
+use super::{key_source, required};
+use crate::config::{Config, KeySource, Spanned, User};
 use crate::decoder::{Decoder, Read};
 use crate::finding::{Finding, Severity, quoted};
+use crate::outline::Shape;
 use crate::source::lines;
 use crate::syntax::ssh_key::{BadKey, key_line};
-use crate::syntax::{name, password, path};
-use crate::table::{KnownKey, Rule, Table, applied, ignored, nowhere};
+use crate::syntax::{check, date, name, password, path, sudoers};
+use crate::table::{Table, idle, key, nowhere, without};
 use crate::tree::{Data, Entry, Node};
 
 /// A user of whom not everything is read yet.
@@ -15,6 +16,7 @@ use crate::tree::{Data, Entry, Node};
 struct Draft {
     name: Option<Spanned<String>>,
     passwd: Option<Spanned<String>>,
+    clear: Option<Spanned<String>>,
     gecos: Option<String>,
     homedir: Option<String>,
     no_create_home: bool,
@@ -23,7 +25,13 @@ struct Draft {
     no_user_group: bool,
     system: bool,
     shell: Option<String>,
+    uid: Option<Spanned<u32>>,
+    lock_passwd: bool,
+    inactive: Option<u32>,
+    expires: Option<u32>,
+    sudo: Vec<Spanned<String>>,
     ssh_authorized_keys: Vec<Spanned<String>>,
+    key_sources: Vec<KeySource>,
 }
 
 const USER: Table<Read<Draft>> = Table {
@@ -31,99 +39,119 @@ const USER: Table<Read<Draft>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("name", |decoder, entry, user| user.name = user_name(decoder, entry)),
-        applied("passwd", |decoder, entry, user| user.passwd = passwd(decoder, entry)),
-        applied("gecos", |decoder, entry, user| user.gecos = gecos(decoder, entry)),
-        applied("homedir", |decoder, entry, user| user.homedir = homedir(decoder, entry)),
-        applied("no_create_home", |decoder, entry, user| {
+        key("name", Shape::Text, "The login name.", |decoder, entry, user| {
+            user.name = user_name(decoder, entry);
+        }),
+        key("passwd", Shape::Text, "A crypt(5) hash.", |decoder, entry, user| {
+            user.passwd = passwd(decoder, entry);
+        }),
+        key("hashed_passwd", Shape::Text, "The same as `passwd`.", |decoder, entry, user| {
+            user.passwd = passwd(decoder, entry);
+        }),
+        key("plain_text_passwd", Shape::Text, "A password in clear.", |d, entry, user| {
+            user.clear = d.literal_line("`plain_text_passwd`", &entry.value);
+        }),
+        key("lock_passwd", Shape::Flag, "Nobody logs in with the password.", |d, e, user| {
+            user.lock_passwd = d.flag(e).unwrap_or_default();
+        }),
+        key("gecos", Shape::Text, "About the person.", |decoder, entry, user| {
+            user.gecos = gecos(decoder, entry);
+        }),
+        key("homedir", Shape::Text, "/home/NAME", |decoder, entry, user| {
+            user.homedir = homedir(decoder, entry);
+        }),
+        key("no_create_home", Shape::Flag, "No home is made.", |decoder, entry, user| {
             user.no_create_home = decoder.flag(entry).unwrap_or_default();
         }),
-        applied("primary_group", |decoder, entry, user| {
-            user.primary_group = user_name(decoder, entry).map(|group| group.value);
+        key("primary_group", Shape::Text, "Instead of one of its own.", |d, entry, user| {
+            user.primary_group = user_name(d, entry).map(|group| group.value);
         }),
-        applied("groups", |decoder, entry, user| user.groups = groups(decoder, entry)),
-        applied("no_user_group", |decoder, entry, user| {
+        key("groups", NAMES, "Further groups.", |decoder, entry, user| {
+            user.groups.extend(name_list(decoder, entry));
+        }),
+        key("no_user_group", Shape::Flag, "No group of its own.", |decoder, entry, user| {
             user.no_user_group = decoder.flag(entry).unwrap_or_default();
         }),
-        applied("system", |decoder, entry, user| {
+        key("system", Shape::Flag, "An id below 1000.", |decoder, entry, user| {
             user.system = decoder.flag(entry).unwrap_or_default();
         }),
-        applied("shell", |decoder, entry, user| user.shell = absolute(decoder, entry)),
-        applied("ssh_authorized_keys", |decoder, entry, user| {
-            user.ssh_authorized_keys = ssh_keys(decoder, entry);
+        key("shell", Shape::Text, "/bin/bash", |decoder, entry, user| {
+            user.shell = absolute(decoder, entry);
         }),
-        not_done("no_log_init", "is not applied: logins of the user are recorded", None),
-        not_done("inactive", "is not applied: the account does not expire", None),
-        not_done("expiredate", "is not applied: the account does not expire", None),
-        not_done(
-            "lock_passwd",
-            "is not applied: the password is locked if there is no `passwd`",
-            None,
-        ),
-        not_done(
-            "sudo",
-            "is not applied: no rights are given",
-            Some("add the user to the group `sudo`"),
-        ),
-        not_done(
-            "doas",
-            "is not applied: no rights are given",
-            Some("add the user to the group `sudo`"),
-        ),
-        not_done("selinux_user", "is not applied: there is no SELinux here", None),
-        not_done("ssh_import_id", "is not applied: no keys are fetched", KEYS),
-        not_done("coreos_ssh_import_github", "is not applied: no keys are fetched", KEYS),
-        not_done("coreos_ssh_import_github_users", "is not applied: no keys are fetched", KEYS),
-        not_done("coreos_ssh_import_url", "is not applied: no keys are fetched", KEYS),
-        not_done("ssh_redirect_user", "is not applied: logins are not redirected", None),
-        not_done("uid", "is not applied: the next free number is taken", None),
-        not_done("create_groups", "is not applied: groups that do not exist are not made", None),
-        not_done(
-            "hashed_passwd",
-            "is not applied: the password is not set",
-            Some("write it as `passwd`"),
-        ),
-        not_done(
-            "plain_text_passwd",
-            "is not applied: the password is not set",
-            Some("write a hash as `passwd`"),
-        ),
-        ignored("snapuser"),
+        key("uid", Shape::Whole(1), "The user's number.", |decoder, entry, user| {
+            user.uid = number(decoder, entry, "a number from 1 to 4294967293", |uid| {
+                (1..u32::MAX - 1).contains(&uid)
+            });
+        }),
+        key("inactive", Shape::Whole(0), INACTIVE, |decoder, entry, user| {
+            let days = number(decoder, entry, "a number of days", |days| days < 100_000);
+            user.inactive = days.map(|days| days.value);
+        }),
+        key("expiredate", Shape::Text, "The last day, YYYY-MM-DD.", |decoder, entry, user| {
+            user.expires = expiry(decoder, entry);
+        }),
+        key("sudo", SUDO, "Rules of sudoers(5), without the name.", |decoder, entry, user| {
+            user.sudo.extend(sudo(decoder, entry));
+        }),
+        key("ssh_authorized_keys", NAMES, "Public keys.", |decoder, entry, user| {
+            user.ssh_authorized_keys.extend(ssh_keys(decoder, entry));
+        }),
+        key("ssh_import_id", NAMES, "`gh:NAME` or `lp:NAME`.", |decoder, entry, user| {
+            user.key_sources.extend(key_source::of_ids(decoder, entry));
+        }),
+        key("coreos_ssh_import_github", Shape::Text, "A user of GitHub.", |d, entry, user| {
+            user.key_sources.extend(key_source::of_github(d, entry));
+        }),
+        key("coreos_ssh_import_github_users", NAMES, "Users of GitHub.", |d, entry, user| {
+            user.key_sources.extend(key_source::of_github(d, entry));
+        }),
+        key("coreos_ssh_import_url", Shape::Text, "An address of keys.", |d, entry, user| {
+            user.key_sources.extend(key_source::of_url(d, entry));
+        }),
+        idle("no_log_init", Shape::Flag, "Logins are recorded in any case."),
+        without("doas", "is not applied: there is no doas here", Some("give rights by `sudo`")),
+        without("selinux_user", "is not applied: there is no SELinux here", None),
+        without("ssh_redirect_user", "is not applied: logins are not redirected", None),
+        without("create_groups", "is not applied: groups are made by `groups` at the top", None),
+        without("snapuser", "is not applied: there are no snaps here", None),
     ],
 };
 
-const KEYS: Option<&str> = Some("list them as `ssh_authorized_keys`");
+const INACTIVE: &str = "Days after which an expired password locks the account.";
+const NAMES: Shape = Shape::Either(&[Shape::Text, Shape::List(&Shape::Text)]);
+const SUDO: Shape = Shape::Either(&[Shape::Text, Shape::Flag, Shape::List(&Shape::Text)]);
+const ONE: Shape =
+    Shape::Either(&[Shape::Words(&["default"]), Shape::Keys(|| USER.outline(&["name"]))]);
+pub(super) const SHAPE: Shape = Shape::List(&ONE);
 
-const fn not_done(
-    name: &'static str,
-    instead: &'static str,
-    hint: Option<&'static str>,
-) -> KnownKey<Read<Draft>> {
-    KnownKey { name, rule: Rule::Ignored(instead, hint) }
+/// Reads the list of users into a configuration.
+pub(super) fn users(decoder: &mut Decoder<'_>, entry: &Entry, config: &mut Config) {
+    for node in decoder.list(entry) {
+        user(decoder, node, config);
+    }
 }
 
-/// Reads the list of users.
-pub(super) fn users(decoder: &mut Decoder<'_>, entry: &Entry) -> Vec<User> {
-    decoder.list(entry).iter().filter_map(|node| user(decoder, node)).collect()
-}
-
-fn user(decoder: &mut Decoder<'_>, node: &Node) -> Option<User> {
+fn user(decoder: &mut Decoder<'_>, node: &Node, config: &mut Config) {
     if let Data::Scalar(scalar) = &node.data {
         match &*scalar.text {
-            "default" => decoder.warn(node.span, "`default` adds nothing: `core` always exists"),
+            "default" => {} // the user `core`, who always exists
             name => decoder.report(
                 Finding::error(node.span, "an entry of `users` must be a mapping")
                     .with_hint(format!("write {}", quoted(&format!("- name: {name}")))),
             ),
         }
-        return None;
+        return;
     }
     let mut draft = Draft::default();
     let whole = decoder.read(node, &USER, &mut draft);
     required(decoder, node, "`users`", "name");
-    let name = draft.name.filter(|_| whole)?;
-    Some(User {
+    let Some(name) = draft.name.filter(|_| whole) else { return };
+    if let Some(text) = draft.clear {
+        config.passwords.extend(super::password::clear(decoder, name.clone(), text));
+    }
+    config.users.push(User {
         name,
+        span: node.span,
         passwd: draft.passwd,
         gecos: draft.gecos,
         homedir: draft.homedir,
@@ -133,8 +161,64 @@ fn user(decoder: &mut Decoder<'_>, node: &Node) -> Option<User> {
         no_user_group: draft.no_user_group,
         system: draft.system,
         shell: draft.shell,
+        uid: draft.uid,
+        lock_passwd: draft.lock_passwd,
+        inactive: draft.inactive,
+        expires: draft.expires,
+        sudo: draft.sudo,
         ssh_authorized_keys: draft.ssh_authorized_keys,
-    })
+        key_sources: draft.key_sources,
+    });
+}
+
+fn number(
+    decoder: &mut Decoder<'_>,
+    entry: &Entry,
+    kind: &str,
+    fits: fn(u32) -> bool,
+) -> Option<Spanned<u32>> {
+    let text = decoder.entry_line(entry)?;
+    let value = check::whole(&text.value).and_then(|number| u32::try_from(number).ok());
+    if let Some(value) = value.filter(|value| fits(*value)) {
+        return Some(Spanned { value, span: text.span });
+    }
+    let (key, found) = (quoted(&entry.key.written), quoted(&text.value));
+    decoder.error(text.span, format!("{key} must be {kind}, found {found}"));
+    None
+}
+
+/// The day on which an account expires, as shadow(5) counts it.
+fn expiry(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<u32> {
+    let text = decoder.entry_line(entry)?;
+    let day = date::days(&text.value).and_then(|days| u32::try_from(days).ok());
+    if day.is_none() {
+        let message = format!("{} is no date", quoted(&text.value));
+        decoder.report(Finding::error(text.span, message).with_hint("write it as `2032-09-01`"));
+    }
+    day
+}
+
+/// Rules of sudoers(5); `false` is none.
+fn sudo(decoder: &mut Decoder<'_>, entry: &Entry) -> Vec<Spanned<String>> {
+    let nodes: Vec<&Node> = match &entry.value.data {
+        Data::List(items) => items.iter().collect(),
+        _ => vec![&entry.value],
+    };
+    let mut rules = Vec::new();
+    for node in nodes {
+        let Some(text) = decoder.line("a rule of `sudo`", node) else { continue };
+        if check::flag(&text.value) == Some(false) {
+            continue;
+        }
+        match sudoers::rule(&text.value) {
+            Ok(()) => rules.push(text.spanned()),
+            Err(why) => decoder.report(
+                Finding::error(text.span, format!("this rule of `sudo` {why}"))
+                    .with_hint("such as `ALL=(ALL) NOPASSWD:ALL`; see sudoers(5)"),
+            ),
+        }
+    }
+    rules
 }
 
 fn user_name(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<Spanned<String>> {
@@ -142,7 +226,10 @@ fn user_name(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<Spanned<String>
     checked_name(decoder, text.spanned())
 }
 
-fn checked_name(decoder: &mut Decoder<'_>, text: Spanned<String>) -> Option<Spanned<String>> {
+pub(super) fn checked_name(
+    decoder: &mut Decoder<'_>,
+    text: Spanned<String>,
+) -> Option<Spanned<String>> {
     match name::user(&text.value) {
         Ok(()) => Some(text),
         Err(mistake) => {
@@ -196,7 +283,7 @@ fn absolute(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<String> {
 }
 
 /// A list, or one text with commas, as cloud-init also has it.
-fn groups(decoder: &mut Decoder<'_>, entry: &Entry) -> Vec<Spanned<String>> {
+pub(super) fn name_list(decoder: &mut Decoder<'_>, entry: &Entry) -> Vec<Spanned<String>> {
     if let Data::Scalar(_) = entry.value.data {
         let Some(text) = decoder.entry_line(entry) else { return Vec::new() };
         let names = text.value.split(',').map(str::trim).filter(|name| !name.is_empty());
@@ -211,7 +298,7 @@ fn groups(decoder: &mut Decoder<'_>, entry: &Entry) -> Vec<Spanned<String>> {
         .list(entry)
         .iter()
         .filter_map(|node| {
-            let text = decoder.line("a group", node)?;
+            let text = decoder.line("a name", node)?;
             checked_name(decoder, text.spanned())
         })
         .collect()

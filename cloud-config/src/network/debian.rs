@@ -38,7 +38,7 @@ pub(super) fn interfaces(text: &str, findings: &mut Findings) -> Vec<Interface> 
     let mut stanza: Option<Stanza> = None;
     for (index, line) in lines(text).enumerate() {
         let at = |column| Position { line: index + 1, column };
-        let span = Span { start: at(1), end: at(line.chars().count() + 1) };
+        let span = Span::new(at(1), at(line.chars().count() + 1));
         let words: Vec<_> = line.split_whitespace().collect();
         match words.as_slice() {
             [] => {}

@@ -52,7 +52,7 @@ fn read<'t>(text: &'t str, findings: &mut Findings) -> Lines<'t> {
     let mut lines = Lines::new();
     for (index, line) in source::lines(text).enumerate() {
         let at = |column| Position { line: index + 1, column };
-        let span = Span { start: at(1), end: at(line.chars().count() + 1) };
+        let span = Span::new(at(1), at(line.chars().count() + 1));
         match line.split_once('=') {
             Some((key, value)) => {
                 lines.insert(key.trim().to_ascii_lowercase(), (value.trim(), span));

@@ -109,7 +109,7 @@ pub fn parse(format: Format, text: &str) -> (Network, Vec<Finding>) {
         Format::Guestinfo => placed(guestinfo::interfaces(text, &mut findings)),
         Format::Debian => placed(debian::interfaces(text, &mut findings)),
         Format::NetworkConfig => {
-            let Parsed { source, root, findings: mistakes } = parse::parse(text);
+            let Parsed { source, root, findings: mistakes } = parse::parse(text, 0);
             findings.extend(mistakes);
             // The addresses that variables stand for come from here: there are none yet.
             let mut decoder = Decoder::new(&source, Values::Unknown);
@@ -122,7 +122,7 @@ pub fn parse(format: Format, text: &str) -> (Network, Vec<Finding>) {
         }
         Format::OpenStack | Format::DigitalOcean | Format::Packet => {
             // JSON is YAML.
-            let Parsed { root, findings: mistakes, .. } = parse::parse(text);
+            let Parsed { root, findings: mistakes, .. } = parse::parse(text, 0);
             findings.extend(mistakes);
             let root = Described(root.as_ref());
             placed(match format {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{name, path, url};
+use crate::outline::Shape;
 
 /// The kind of value that a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) enum Check {
     Ip,
     /// `key=value,...`
     Pairs,
+    /// `[DAY ]H:MM`, when a window begins.
+    WindowStart,
     OneOf(&'static [&'static str]),
 }
 
@@ -83,7 +86,21 @@ impl Check {
                 }),
                 "`key=value,key=value`",
             ),
+            Self::WindowStart => {
+                must(is_window_start(text), "a time such as `Sun 4:00` or `23:30`")
+            }
             Self::OneOf(values) => must(values.contains(&text), &one_of(values)),
+        }
+    }
+
+    /// What an editor may expect.
+    pub(crate) const fn shape(self) -> Shape {
+        match self {
+            Self::Flag => Shape::Flag,
+            Self::Whole(least) => Shape::Whole(least),
+            Self::Number => Shape::Number,
+            Self::OneOf(words) => Shape::Words(words),
+            _ => Shape::Text,
         }
     }
 
@@ -113,6 +130,31 @@ pub(crate) fn one_of(values: &[&str]) -> String {
 
 pub(crate) fn whole(text: &str) -> Option<u64> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn is_window_start(text: &str) -> bool {
+    const DAYS: [&str; 14] = [
+        "sun",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "sat",
+        "sunday",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+    ];
+    let (day, time) = text.split_once(' ').map_or((None, text), |(day, time)| (Some(day), time));
+    let number = |text: &str, below: u64| whole(text).is_some_and(|n| n < below);
+    day.is_none_or(|day| DAYS.contains(&day.to_ascii_lowercase().as_str()))
+        && time.trim().split_once(':').is_some_and(|(hour, minute)| {
+            hour.len() <= 2 && minute.len() == 2 && number(hour, 24) && number(minute, 60)
+        })
 }
 
 fn is_duration(text: &str) -> bool {

@@ -74,6 +74,18 @@ pub(crate) fn can_listen(host: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok()
 }
 
+/// A URL as it may be shown: without what could be a secret in it, which is the user
+/// information, the query and the fragment.
+pub(crate) fn redacted(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let dots = if scheme.is_empty() { "" } else { "://" };
+    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (path, rest) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    let query = if rest.starts_with('?') { "?..." } else { "" };
+    format!("{scheme}{dots}{host}{path}{query}")
+}
+
 fn split_bracketed(text: &str) -> Result<(&str, Option<&str>), &'static str> {
     let (host, rest) = match text.find(']') {
         Some(end) => text.split_at(end + 1),

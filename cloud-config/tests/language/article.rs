@@ -1,6 +1,6 @@
 //! The configurations of tutorials, as they stand.
 
-use cloud_config::{Command, Document, UserData, Values, has_errors, recognise};
+use cloud_config::{Bundle, Command, Document, Values, has_errors};
 
 use crate::support::{KEY, addresses, fixture, lines};
 
@@ -14,10 +14,8 @@ fn article() -> String {
 #[test]
 fn the_article_provisions_a_node() {
     let text = article();
-    let Ok(UserData::CloudConfig(text)) = recognise(text.as_bytes()) else {
-        panic!("not recognised")
-    };
-    let (config, findings) = Document::parse(&text).decode(&Values::Known(&addresses()));
+    let bundle = Bundle::local("user-data", text.as_bytes());
+    let (config, findings) = bundle.decode(&Values::Known(&addresses()));
     assert!(!has_errors(&findings), "{findings:#?}");
 
     assert_eq!(config.ssh_authorized_keys[0].value, KEY);
@@ -146,5 +144,6 @@ fn hyphens_are_underscores_everywhere() {
     let services: Vec<_> = config.services.iter().map(|service| service.unit).collect();
     assert_eq!(services, ["etcd.service", "fleet.service"]);
     let fleet = &config.services[1].environment;
-    assert_eq!(fleet[0], ("FLEET_PUBLIC_IP".to_owned(), "203.0.113.5".to_owned()));
+    assert_eq!(fleet[0].0, "FLEET_METADATA");
+    assert_eq!(fleet[1], ("FLEET_PUBLIC_IP".to_owned(), "203.0.113.5".to_owned()));
 }

@@ -115,10 +115,10 @@ write_files:
         lines(&findings),
         [
             "1:16: error: no source of this machine gave a value for `$private_ipv4`; write the \
-             address itself here",
+             value itself, or `${private_ipv4:-VALUE}` for when there is none",
             "5:11: error: no source of this machine gave a value for `$public_ipv4`; write the \
-             address itself here",
-            "6:11: error: what this machine has for `$public_ipv6` is not an address of its kind",
+             value itself, or `${public_ipv4:-VALUE}` for when there is none",
+            "6:11: error: what this machine has for `$public_ipv6` cannot be its value",
         ]
     );
     assert_eq!((config.hostname, config.write_files.len()), (None, 0));
@@ -140,7 +140,7 @@ coreos:
     assert!(findings.iter().all(|f| f.message.contains("old option")), "{findings:#?}");
     assert_eq!(config.hostname.unwrap().value, "node-$private_ip");
     assert_eq!(config.services[0].environment[0].1, "http://$private_ip:4001");
-    assert_eq!(config.services[1].environment[0].1, "$public_ipv6");
+    assert_eq!(config.services[1].environment[1].1, "$public_ipv6");
     let bad = "coreos: {etcd: {addr: '$private_ipv6:4001'}}";
     let (_, findings) = Document::parse(bad).decode(&Values::Unknown);
     assert!(findings[0].message.contains("IPv6 address without brackets"), "{findings:?}");

@@ -46,6 +46,9 @@ pub enum Problem {
         /// What was given.
         value: String,
     },
+    /// The id that was asked for is another account's.
+    #[error("the user id {0} is taken")]
+    IdTaken(u32),
     /// All ids of the range are taken.
     #[error("no user id is left in the range for this account")]
     NoId,
@@ -79,6 +82,17 @@ pub struct Account<'a> {
     pub group: PrimaryGroup<'a>,
     /// An id below 1000.
     pub system: bool,
+    /// The id to have, instead of the next that is free.
+    pub uid: Option<u32>,
+}
+
+/// When an account stops working, as shadow(5) has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Aging {
+    /// Days after which an expired password locks the account.
+    pub inactive: Option<u32>,
+    /// The day on which the account expires, from 1970-01-01.
+    pub expires: Option<u32>,
 }
 
 /// An account as the databases have it.
@@ -179,9 +193,10 @@ impl Accounts {
             PrimaryGroup::Users => Some(self.group("users").unwrap_or(USERS_GID)),
             PrimaryGroup::Named(group) => Some(self.group_or_id(group)?),
         };
-        let uid = match again.filter(|uid| !self.uids().contains(uid)) {
-            Some(uid) => uid,
-            None => self.free_id(account.system, gid.is_none(), reserved)?,
+        let uid = match (account.uid, again.filter(|uid| !self.uids().contains(uid))) {
+            (Some(uid), _) if self.uids().contains(&uid) => return Err(Problem::IdTaken(uid)),
+            (Some(uid), _) | (None, Some(uid)) => uid,
+            (None, None) => self.free_id(account.system, gid.is_none(), reserved)?,
         };
         let gid = match gid {
             Some(gid) => gid,
@@ -224,6 +239,53 @@ impl Accounts {
         // A hash in passwd itself, or an empty field, would win over the one in shadow.
         self.passwd.set(name, 1, "x");
         Ok(())
+    }
+
+    /// Sets when an account stops working.
+    pub fn set_aging(&mut self, name: &str, aging: Aging) {
+        let text = |days: Option<u32>| days.map_or(String::new(), |days| days.to_string());
+        self.shadow.set(name, 6, &text(aging.inactive));
+        self.shadow.set(name, 7, &text(aging.expires));
+    }
+
+    /// Lets an account choose a new password at its next login.
+    pub fn expire_password(&mut self, name: &str) {
+        self.shadow.set(name, 2, "0");
+    }
+
+    /// Makes a group that does not exist, with the id it had in an earlier life or the next one
+    /// that is free.
+    ///
+    /// # Errors
+    /// [`Problem::NoId`].
+    pub fn create_group(&mut self, name: &str, again: Option<u32>) -> Result<u32, Problem> {
+        let taken = self.gids();
+        let next =
+            taken.iter().rev().find(|id| PEOPLE.contains(id)).map_or(*PEOPLE.start(), |id| id + 1);
+        // A user's own group should get the user's number: both are kept free for it.
+        let users = self.uids();
+        let free = |id: &u32| !taken.contains(id) && !users.contains(id);
+        let mut people = PEOPLE;
+        let gid = again
+            .filter(|gid| !taken.contains(gid))
+            .or_else(|| (next..=*PEOPLE.end()).find(free))
+            .or_else(|| people.find(free))
+            .ok_or(Problem::NoId)?;
+        self.push_group(name, gid);
+        Ok(gid)
+    }
+
+    /// Removes a group unless it is somebody's primary one. Whether it is gone.
+    pub fn remove_group(&mut self, name: &str, gid: u32) -> bool {
+        let used = self.homes().any(|user| user.gid == gid);
+        if used || self.group(name) != Some(gid) {
+            return !used;
+        }
+        self.group.remove(name);
+        if let Some(gshadow) = &mut self.gshadow {
+            gshadow.remove(name);
+        }
+        true
     }
 
     /// Puts an account into a further group.
@@ -290,12 +352,16 @@ impl Accounts {
         } else {
             uid
         };
+        self.push_group(name, gid);
+        Ok(gid)
+    }
+
+    fn push_group(&mut self, name: &str, gid: u32) {
         self.group.push(&[name, "x", &gid.to_string(), ""]);
         if let Some(gshadow) = &mut self.gshadow {
             gshadow.remove(name);
             gshadow.push(&[name, "!", "", ""]);
         }
-        Ok(gid)
     }
 
     fn group_or_id(&self, group: &str) -> Result<u32, Problem> {

@@ -18,6 +18,7 @@ fn bob() -> Account<'static> {
         shell: "/bin/bash",
         group: PrimaryGroup::Own,
         system: false,
+        uid: None,
     }
 }
 

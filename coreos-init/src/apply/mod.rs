@@ -43,7 +43,7 @@ pub enum Error {
     NotText { path: String },
     /// A planned change.
     #[error("cannot write {path} ({origin})")]
-    Write { path: String, origin: Origin, source: io::Error },
+    Write { path: String, origin: Box<Origin>, source: io::Error },
     /// The record of what is owned.
     #[error("cannot write {}", Ledger::PATH)]
     Ledger { source: io::Error },
@@ -75,9 +75,18 @@ pub struct Item {
     pub path: String,
     /// The part of the configuration it is from.
     pub section: String,
-    /// The line of the user data it is from.
+    /// The text of the user data it is from, where that has several.
+    #[serde(skip_serializing_if = "crate::report::is_first", default)]
+    pub part: u32,
+    /// The line of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub line: Option<usize>,
+    /// The column in that line.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub column: Option<usize>,
+    /// The variables that it depends on, without dollar signs.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub variables: Vec<String>,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -234,7 +243,10 @@ fn make(
         items.push(Item {
             path: Ledger::PATH.to_string(),
             section: "ledger".to_string(),
+            part: 0,
             line: None,
+            column: None,
+            variables: Vec::new(),
             outcome: Outcome::Failed(error.to_string()),
         });
     }
@@ -259,12 +271,20 @@ fn is_theirs(action: &Action, error: &io::Error) -> bool {
 }
 
 fn write_error(action: &Action, source: io::Error) -> Error {
-    Error::Write { path: action.path.clone(), origin: action.origin, source }
+    Error::Write { path: action.path.clone(), origin: Box::new(action.origin), source }
 }
 
 fn item(action: &Action, outcome: Outcome) -> Item {
-    let line = action.origin.span.map(|span| span.start.line);
-    Item { path: action.path.clone(), section: action.origin.section.to_string(), line, outcome }
+    let span = action.origin.span;
+    Item {
+        path: action.path.clone(),
+        section: action.origin.section.to_string(),
+        part: span.map_or(0, |span| span.part),
+        line: span.map(|span| span.start.line),
+        column: span.map(|span| span.start.column),
+        variables: Vec::new(),
+        outcome,
+    }
 }
 
 /// Clears what an interrupted run left: where the ledger says it was at work, and where the

@@ -11,8 +11,8 @@ use super::root::is;
 use super::{Error, Root};
 use crate::ledger::{Ledger, Place};
 use crate::plan::{
-    Content, Existing, Facts, InstalledUnit, Original, Owner, Skeleton, also, file_name, parent,
-    template_of,
+    CA_BUNDLE, CA_DEFAULTS, Content, Existing, ExistingBytes, Facts, InstalledUnit, Original,
+    Owner, Skeleton, also, file_name, parent, template_of,
 };
 
 /// The most that a file is read of which a plan needs all.
@@ -59,6 +59,21 @@ pub fn survey(
             .filter(|name| !name.is_empty() && !name.contains(char::is_whitespace)),
         ..Facts::default()
     };
+    facts.fstab = existing(root, "/etc/fstab")?;
+    trust(root, image, &mut facts)?;
+    if let Some(zone) = &config.timezone {
+        let path = format!("/usr/share/zoneinfo/{}", zone.value);
+        // Some are larger than others; none is large.
+        facts.has_timezone = read(root, &path)?.is_some();
+    }
+    let added = config.write_files.iter().filter(|file| file.append).map(|file| &file.path.value);
+    for path in added.chain(ledger.appended.keys()).collect::<BTreeSet<_>>() {
+        if let Some((bytes, state)) = read(root, path)? {
+            let owner = Owner { uid: state.st_uid, gid: state.st_gid };
+            let (content, mode) = (Content(bytes), state.st_mode & 0o7777);
+            facts.appended.insert(path.clone(), ExistingBytes { content, mode, owner });
+        }
+    }
     skeleton(root, "", DEPTH, &mut facts.skeleton)?;
     units(root, config, &ledger, &mut facts)?;
     if let Some(image) = image {
@@ -79,6 +94,16 @@ fn ledger(root: &Root, notes: &mut Vec<String>) -> Result<Ledger, Error> {
         notes.push(format!("{} is damaged: what earlier configurations left stays", Ledger::PATH));
         Ledger::default()
     }))
+}
+
+/// Reads whom TLS trusts here, and whom the image trusts.
+fn trust(root: &Root, image: Option<&Root>, facts: &mut Facts) -> Result<(), Error> {
+    facts.ca_bundle = existing(root, CA_BUNDLE)?;
+    facts.ca_defaults = match image {
+        Some(image) => existing(image, CA_BUNDLE)?.map(|bundle| bundle.text),
+        None => existing(root, CA_DEFAULTS)?.map(|bundle| bundle.text),
+    };
+    Ok(())
 }
 
 fn existing(root: &Root, path: &str) -> Result<Option<Existing>, Error> {

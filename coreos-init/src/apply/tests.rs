@@ -150,7 +150,7 @@ fn first() -> Config {
     masked.mask = true;
     let mut owned = file("/opt/deep/er/app.conf", "one\n");
     owned.owner = Some(text("bob:core"));
-    owned.permissions = 0o4640;
+    owned.permissions = Some(0o4640);
     Config {
         hostname: Some(text("alpha")),
         ssh_authorized_keys: vec![text("ssh-rsa A")],

@@ -1,41 +1,44 @@
 //! `apply`: a configuration into a directory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
-use cloud_config::{
-    Config, Document, Finding, UserData, Values, Variable, config_static_addresses, has_errors,
-    recognise,
-};
+use cloud_config::has_errors;
 
+use super::input::{self, Input, InputError};
 use super::{Streams, Verdict};
 use crate::apply::{self, Applied, Outcome, Owners, Root, survey};
-use crate::net::facts;
 use crate::plan::{Context, Plan, plan};
-use crate::source::{FileError, MetaData, from_file};
+use crate::reading::Reading;
 
 /// Why nothing was applied.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error(transparent)]
-    File(#[from] FileError),
+    Input(#[from] InputError),
     #[error(transparent)]
     Apply(#[from] apply::Error),
 }
 
-pub(super) fn run(
-    root: &Path,
-    file: &Path,
-    dry_run: bool,
-    overrides: &BTreeMap<String, String>,
-    streams: &mut Streams<'_>,
-) -> Verdict {
-    match apply(root, file, dry_run, overrides, streams) {
+/// What to do, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct ApplyOptions<'a> {
+    /// The directory that stands for the machine's root.
+    pub root: &'a Path,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Variables of the environment that say what `$private_ipv4` and the like are.
+    pub overrides: &'a BTreeMap<String, String>,
+}
+
+pub(super) fn run(input: &Input, options: &ApplyOptions<'_>, streams: &mut Streams<'_>) -> Verdict {
+    match apply(input, options, streams) {
         Ok(verdict) => verdict,
         Err(error) => {
             streams.fail(&error);
             match error {
-                Failure::File(_) | Failure::Apply(apply::Error::Open { .. }) => Verdict::None,
+                Failure::Input(_) | Failure::Apply(apply::Error::Open { .. }) => Verdict::None,
                 Failure::Apply(_) => Verdict::No,
             }
         }
@@ -43,52 +46,26 @@ pub(super) fn run(
 }
 
 fn apply(
-    root: &Path,
-    file: &Path,
-    dry_run: bool,
-    overrides: &BTreeMap<String, String>,
+    input: &Input,
+    options: &ApplyOptions<'_>,
     streams: &mut Streams<'_>,
 ) -> Result<Verdict, Failure> {
-    let found = from_file(file)?;
-    let text = match recognise(&found.user_data) {
-        Ok(UserData::CloudConfig(text)) => text,
-        Ok(UserData::Script(_)) => {
-            streams.say("a script runs on the machine: there is nothing to write");
-            return Ok(Verdict::Yes);
-        }
-        Ok(UserData::Empty) => String::new(),
-        Err(finding) => {
-            let text = String::from_utf8_lossy(&found.user_data);
-            show(&[finding], &found.name, &text, streams);
-            return Ok(Verdict::No);
-        }
-    };
-    let document = Document::parse(&text);
-    let (config, values, findings) = read(&document, overrides);
-    show(&findings, &found.name, &text, streams);
-    for variable in unknown(&document, &values) {
-        let name = facts::override_name(variable);
-        streams.warn(format_args!("note: {name}=ADDRESS in the environment stands for {variable}"));
-    }
-    if has_errors(&findings) {
+    let found = input::find(input, &mut io::stdin().lock())?;
+    let owners = if nix::unistd::geteuid().is_root() { Owners::Set } else { Owners::Skip };
+    let root = Root::open(options.root, owners)?;
+    let keep = !options.dry_run;
+    let reading = input::read(&found, options.root, keep, options.overrides, streams);
+    if has_errors(&reading.findings) || !reading.failures.is_empty() {
         return Ok(Verdict::No);
     }
-
-    let owners = if nix::unistd::geteuid().is_root() { Owners::Set } else { Owners::Skip };
-    let root = Root::open(root, owners)?;
-    let (facts, notes) = survey(&root, None, &config)?;
-    let plan = plan(&config, &Context { values: values.map, facts, ..Context::default() });
-    show(&plan.findings, &found.name, &text, streams);
-    for note in notes.iter().chain(&plan.notes) {
-        streams.warn(format_args!("note: {note}"));
-    }
+    let plan = plan_for(&reading, &root, streams)?;
     if has_errors(&plan.findings) {
         return Ok(Verdict::No);
     }
     if owners == Owners::Skip {
         streams.warn("warning: not run as root: everything will belong to you");
     }
-    if dry_run {
+    if options.dry_run {
         for action in apply::preview(&plan, &root)? {
             streams.say(action);
         }
@@ -101,29 +78,21 @@ fn apply(
     Ok(if applied.has_failures() { Verdict::No } else { Verdict::Yes })
 }
 
-/// Decodes with the addresses that the environment gives and those that the configuration
-/// itself sets.
-fn read(
-    document: &Document,
-    overrides: &BTreeMap<String, String>,
-) -> (Config, facts::Values, Vec<Finding>) {
-    let (draft, _) = document.decode(&Values::Unknown);
-    let fixed = config_static_addresses(&draft);
-    let values = facts::values(overrides, &MetaData::default(), &fixed, None);
-    let (config, findings) = document.decode(&Values::Known(&values.map));
-    (config, values, findings)
-}
-
-/// The variables that are used without a value.
-fn unknown(document: &Document, values: &facts::Values) -> BTreeSet<Variable> {
-    let used = document.variables().into_iter().map(|used| used.variable);
-    used.filter(|variable| !values.map.contains_key(variable)).collect()
-}
-
-fn show(findings: &[Finding], name: &str, text: &str, streams: &mut Streams<'_>) {
-    for finding in findings {
-        streams.warn(finding.render(name, text));
+/// Plans a configuration for a root, and shows what is wrong with it there.
+pub(super) fn plan_for(
+    reading: &Reading,
+    root: &Root,
+    streams: &mut Streams<'_>,
+) -> Result<Plan, apply::Error> {
+    let (facts, notes) = survey(root, None, &reading.config)?;
+    let plan = plan(&reading.config, &Context { facts, ..reading.context.clone() });
+    for finding in &plan.findings {
+        streams.warn(reading.bundle.render(finding));
     }
+    for note in notes.iter().chain(&plan.notes) {
+        streams.warn(format_args!("note: {note}"));
+    }
+    Ok(plan)
 }
 
 fn say_applied(applied: &Applied, streams: &mut Streams<'_>) {
@@ -148,8 +117,12 @@ fn say_applied(applied: &Applied, streams: &mut Streams<'_>) {
     }
 }
 
-fn say_jobs(plan: &Plan, streams: &mut Streams<'_>) {
+/// What only a running machine does.
+pub(super) fn say_jobs(plan: &Plan, streams: &mut Streams<'_>) {
     for job in &plan.jobs {
         streams.say(format_args!("on the machine: {} {}", job.verb, job.unit));
+    }
+    for script in &plan.scripts {
+        streams.say(format_args!("on the machine: run {script}"));
     }
 }

@@ -6,15 +6,17 @@
 
 mod apply; // a configuration into a directory
 mod finish; // what needs the service manager
+mod input; // where a configuration is
 mod sources; // where a configuration would come from
 mod validate; // is it a configuration?
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub use apply::ApplyOptions;
+pub use input::Input;
 pub use sources::SourcesOptions;
 
 use crate::report::{REPORT, Report, Status};
@@ -65,15 +67,9 @@ pub fn validate(files: &[PathBuf]) -> ExitCode {
     with_streams(|streams| validate::run(files, &mut io::stdin().lock(), streams))
 }
 
-/// Writes into a directory what a configuration would write into a machine. `overrides` are
-/// the addresses given by environment variables.
-pub fn apply(
-    root: &Path,
-    file: &Path,
-    dry_run: bool,
-    overrides: &BTreeMap<String, String>,
-) -> ExitCode {
-    with_streams(|streams| apply::run(root, file, dry_run, overrides, streams))
+/// Writes into a directory what a configuration would write into a machine.
+pub fn apply(input: &Input, options: &ApplyOptions<'_>) -> ExitCode {
+    with_streams(|streams| apply::run(input, options, streams))
 }
 
 /// Shows how this machine was configured.

@@ -23,7 +23,10 @@ fn the_status_of_a_machine_is_its_report() {
     report.items.push(Item {
         path: "/etc/x".into(),
         section: "write_files".into(),
+        part: 0,
         line: None,
+        column: None,
+        variables: Vec::new(),
         outcome: Outcome::Failed("no".into()),
     });
     report.conclude();

@@ -1,6 +1,6 @@
 //! Provisioning of the mounted root, before the service manager starts on it.
 //!
-//! sources → user-data → [`Document`] → addresses → [`Plan`] → [`apply`] → report, jobs
+//! sources → user-data → [`Reading`] → [`Plan`] → [`apply`] → report, jobs
 //!
 //! Nothing that goes wrong here stops the boot. What cannot be applied is left as it was, the
 //! name and the keys are applied if they can be, and the report and the console say why.
@@ -10,10 +10,6 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cloud_config::{
-    Config, Document, Finding, UserData, Values, config_static_addresses, has_errors, network,
-    recognise,
-};
 use host::error::chain;
 use nix::mount::umount;
 
@@ -21,16 +17,16 @@ use super::console::Console;
 use super::mounts;
 use super::state::{Condition, MOUNT_POINT};
 use crate::apply::{self, Applied, Outcome, Owners, Root};
-use crate::net::{Uplink, facts, statics_of};
+use crate::fetched::{self, Wanted};
+use crate::net::{Lease, Uplink, statics_of};
 use crate::plan::{Context, Plan};
+use crate::reading::{Machine, Outside, Reading};
 use crate::report::{JOBS, REPORT, Report, Stages, Status, peak_memory_kib};
-use crate::source::{self, Found, Places};
+use crate::source::{self, Found, Need, Places};
 use crate::verbs::Jobs;
 
 /// Where the image's own `/etc` can be seen while the overlay covers it.
 const IMAGE: &str = "/run/coreos/image";
-/// Where a script given as user-data waits for the service manager.
-const SCRIPT: &str = "/run/coreos-init/script";
 /// Where the resolver finds its name servers in the initrd.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// What the login prompt shows of the provisioning.
@@ -72,7 +68,8 @@ pub(super) fn run(boot: Boot<'_>) {
     if condition == Condition::Volatile {
         report.failures.push("the state is in memory and will be lost at the next boot".to_owned());
     }
-    let read = |found| Reading::new(found, command_line, &mut uplink, &mut report);
+    let mut outside = Initrd { uplink: &mut uplink, roots: &places.roots };
+    let read = |found| read(found, command_line, sysroot, &mut outside, &mut report);
     let reading = search.found.as_ref().map(read);
     if let Err(error) = uplink.teardown() {
         report.notes.push(format!("the network is not left as it was found: {error}"));
@@ -108,85 +105,57 @@ pub(super) fn run(boot: Boot<'_>) {
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
-/// User-data, understood as far as this machine can.
-struct Reading {
-    config: Config,
-    findings: Vec<Finding>,
-    script: Option<String>,
-    context: Context,
+/// The network as it is in the initrd.
+struct Initrd<'a, 'u> {
+    uplink: &'a mut Uplink<'u>,
+    roots: &'a Path,
 }
 
-impl Reading {
-    /// Understands what was found, asking the network for an address if the configuration needs
-    /// one that nothing else tells.
-    fn new(
-        found: &Found,
-        command_line: &str,
-        uplink: &mut Uplink<'_>,
-        report: &mut Report,
-    ) -> Self {
-        let (text, script, mut findings) = match recognise(&found.user_data) {
-            Ok(UserData::CloudConfig(text)) => (text, None, Vec::new()),
-            Ok(UserData::Script(script)) => (String::new(), Some(script), Vec::new()),
-            Ok(UserData::Empty) => (String::new(), None, Vec::new()),
-            Err(finding) => (String::new(), None, vec![finding]),
-        };
-        let document = Document::parse(&text);
-        let network = Self::network(found, report);
-
-        let (draft, _) = document.decode(&Values::Unknown);
-        let mut fixed = network.static_addresses();
-        fixed.extend(config_static_addresses(&draft));
-        match statics_of(command_line) {
-            Ok(statics) => fixed.extend(statics.into_iter().flat_map(|one| one.settings.addresses)),
-            Err(error) => report.failures.push(error.to_string()),
+impl Outside for Initrd<'_, '_> {
+    fn lease(&mut self, needed: bool) -> Result<Option<Lease>, String> {
+        if !needed && !self.uplink.has_lease() {
+            return Ok(None);
         }
+        self.uplink.lease().map(Some).map_err(|error| chain(&error))
+    }
+
+    fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String> {
+        use source::Uplink as _;
+        self.uplink.up(Need::Net).map_err(|error| chain(&*error))?;
+        fetched::over_http(wanted, self.roots)
+    }
+}
+
+/// Understands what was found, asking the network for an address if the configuration needs one
+/// that nothing else tells, and for what it names by its address.
+fn read(
+    found: &Found,
+    command_line: &str,
+    sysroot: &Path,
+    outside: &mut Initrd<'_, '_>,
+    report: &mut Report,
+) -> Reading {
+    let mut fixed = Vec::new();
+    match statics_of(command_line) {
+        Ok(statics) => fixed.extend(statics.into_iter().flat_map(|one| one.settings.addresses)),
+        Err(error) => report.failures.push(error.to_string()),
+    }
+    let machine_id = fs::read_to_string(sysroot.join("etc/machine-id")).unwrap_or_default();
+    let machine = Machine {
+        root: sysroot,
+        keep: true,
         // Only a process that a person started has variables in its environment.
-        let none = BTreeMap::new();
-        let mut values = facts::values(&none, &found.meta_data, &fixed, None);
-        let used: Vec<_> = document.variables().iter().map(|used| used.variable).collect();
-        if facts::needs_network(false, &used, &values) || uplink.has_lease() {
-            match uplink.lease() {
-                Ok(lease) => {
-                    values = facts::values(&none, &found.meta_data, &fixed, Some(&lease));
-                }
-                Err(error) => report.failures.push(chain(&error)),
-            }
-        }
-        report.add_variables(&values);
-
-        let (config, mistakes) = document.decode(&Values::Known(&values.map));
-        findings.extend(mistakes);
-        report.add_findings(&findings);
-        let context = Context {
-            values: values.map,
-            hostname: found.meta_data.hostname.clone(),
-            keys: found.meta_data.public_keys.clone(),
-            network: network.to_networkd(),
-            ..Context::default()
-        };
-        Self { config, findings, script, context }
-    }
-
-    /// The network description beside the user-data.
-    fn network(found: &Found, report: &mut Report) -> network::Network {
-        let Some(described) = &found.network else { return network::Network::default() };
-        let name = described.format.name();
-        let Ok(text) = std::str::from_utf8(&described.text) else {
-            report.failures.push(format!("{name}: not UTF-8 text"));
-            return network::Network::default();
-        };
-        let (network, findings) = network::parse(described.format, text);
-        for finding in &findings {
-            let line = finding.line(name);
-            if has_errors(std::slice::from_ref(finding)) {
-                report.failures.push(line);
-            } else {
-                report.notes.push(line);
-            }
-        }
-        network
-    }
+        overrides: &BTreeMap::new(),
+        fixed: &fixed,
+        machine_id: machine_id.trim(),
+    };
+    let reading = Reading::new(found, &machine, outside);
+    report.failures.extend(reading.failures.iter().cloned());
+    report.notes.extend(reading.notes.iter().cloned());
+    report.add_variables(&reading.values);
+    report.set_names(reading.bundle.names());
+    report.add_findings(&reading.findings);
+    reading
 }
 
 /// Plans and applies; returns what is left for the service manager.
@@ -202,13 +171,10 @@ fn apply_all(sysroot: &Path, reading: &Reading, report: &mut Report) -> Result<J
     let (plan, applied) = applied?;
 
     report.add_findings(&plan.findings);
-    report.notes.extend(plan.notes);
+    report.notes.extend(plan.notes.iter().cloned());
     report.add_applied(applied);
-    let script = reading.script.as_ref().map(|text| {
-        let path = Path::new(SCRIPT);
-        write(path, text.as_bytes(), 0o700).map(|()| SCRIPT.to_owned())
-    });
-    Ok(Jobs { units: plan.jobs, script: script.transpose()? })
+    report.add_uses(&plan, &reading.uses);
+    Ok(Jobs { units: plan.jobs, scripts: plan.scripts })
 }
 
 fn plan_and_apply(

@@ -27,6 +27,10 @@ pub fn override_name(variable: Variable) -> &'static str {
         Variable::PublicIpv4 => "COREOS_PUBLIC_IPV4",
         Variable::PrivateIpv6 => "COREOS_PRIVATE_IPV6",
         Variable::PublicIpv6 => "COREOS_PUBLIC_IPV6",
+        Variable::Hostname => "COREOS_HOSTNAME",
+        Variable::InstanceId => "COREOS_INSTANCE_ID",
+        Variable::Region => "COREOS_REGION",
+        Variable::Zone => "COREOS_ZONE",
     }
 }
 
@@ -77,6 +81,21 @@ pub fn values(
         }
         values.share(family.private.0, family.public.0);
     }
+    for (variable, told) in [
+        (Variable::Hostname, &meta_data.hostname),
+        (Variable::InstanceId, &meta_data.instance_id),
+        (Variable::Region, &meta_data.region),
+        (Variable::Zone, &meta_data.zone),
+    ] {
+        let given = overrides.get(override_name(variable)).map(|value| value.trim());
+        match (given.filter(|value| !value.is_empty()), told) {
+            (Some(value), _) => values.set(variable, value.to_owned(), override_name(variable)),
+            (None, Some(value)) if variable.accepts(value) => {
+                values.set(variable, value.clone(), "metadata");
+            }
+            (None, _) => {}
+        }
+    }
     values
 }
 
@@ -101,7 +120,8 @@ struct Family {
 }
 
 impl Values {
-    fn set(&mut self, variable: Variable, value: String, origin: &str) {
+    /// Sets a variable to what is known by `origin`.
+    pub fn set(&mut self, variable: Variable, value: String, origin: &str) {
         self.map.insert(variable, value);
         self.origin.insert(variable, origin.to_owned());
     }

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use cloud_config::{Config, Spanned, User};
+use cloud_config::{Config, KeyForm, Spanned, User};
 
 use super::setting::METADATA;
-use super::{Content, Draft, Effect, Origin, Owner, at};
+use super::{Content, Draft, Effect, Origin, Owner, at, in_entry};
 use crate::accounts::{Account, Database, PrimaryGroup, Problem};
-use crate::ledger::{OwnedAccount, sha256};
+use crate::ledger::OwnedAccount;
 
 /// The user that every machine has, for the people who own it.
 const CORE: &str = "core";
 const SHELL: &str = "/bin/bash";
+/// Rules of sudo, where cloud-init has them.
+const SUDOERS: &str = "/etc/sudoers.d/90-cloud-init-users";
 
 impl Draft<'_> {
     /// Makes and updates accounts; with `removals`, those that are no longer named go.
@@ -19,6 +21,7 @@ impl Draft<'_> {
         if removals {
             self.remove_accounts(config);
         }
+        self.make_groups(config);
         let made: Vec<bool> = config.users.iter().map(|user| self.account(user)).collect();
         // A group may be another new user's own, so all users come first.
         for (user, made) in config.users.iter().zip(made) {
@@ -27,19 +30,25 @@ impl Draft<'_> {
             }
         }
         self.core(config);
+        self.fill_groups(config);
+        if removals {
+            self.remove_groups(config);
+        }
         self.passwords(config, removals);
+        self.rights(config);
         self.note_homes();
         self.put_databases();
         for user in &config.users {
             if !user.no_create_home && self.is_ours(&user.name.value) {
-                self.home(&user.name.value, at("users", user.name.span));
+                let origin = in_entry("users", user.name.span, user.span);
+                self.home(&user.name.value, origin);
             }
         }
     }
 
     /// Whether a configuration made this account. One of another id is the image's own, of a
     /// release that came later.
-    fn is_ours(&self, name: &str) -> bool {
+    pub(super) fn is_ours(&self, name: &str) -> bool {
         let exists = self.accounts.user(name);
         let record = self.owned.accounts.get(name).filter(|account| account.present);
         record.is_some_and(|account| exists.is_none_or(|user| user.uid == account.uid))
@@ -62,6 +71,7 @@ impl Draft<'_> {
                 None => PrimaryGroup::Own,
             },
             system: user.system,
+            uid: user.uid.as_ref().map(|uid| uid.value),
         };
         let exists = self.accounts.user(name).is_some();
         if exists && !self.is_ours(name) {
@@ -74,6 +84,12 @@ impl Draft<'_> {
                 );
             }
             return false;
+        }
+        if let (Some(uid), Some(entry)) = (&user.uid, self.accounts.user(name))
+            && entry.uid != uid.value
+        {
+            let message = format!("user `{name}` has the id {} and keeps it", entry.uid);
+            self.warn(uid.span, message);
         }
         let done = if exists { self.accounts.update(&account) } else { self.create(&account) };
         if let Err(problem) = done {
@@ -129,6 +145,7 @@ impl Draft<'_> {
             shell: SHELL,
             group: PrimaryGroup::Own,
             system: false,
+            uid: None,
         };
         if let Err(problem) = self.create(&core) {
             match config.ssh_authorized_keys.first() {
@@ -167,39 +184,6 @@ impl Draft<'_> {
         }
     }
 
-    /// Sets passwords; one that an earlier configuration set and this one does not is locked.
-    fn passwords(&mut self, config: &Config, removals: bool) {
-        let earlier = &self.context.facts.ledger.passwords;
-        for (name, hashes) in earlier {
-            let named = config.users.iter().any(|u| u.name.value == *name && hash(u).is_some());
-            let current = self.accounts.password(name);
-            if !removals || named || current.as_deref().is_none_or(|hash| hash == "*") {
-                continue;
-            }
-            if current.is_some_and(|current| hashes.contains(&sha256(current.as_bytes()))) {
-                // `*` has nothing in it that could be refused.
-                let _ = self.accounts.set_password(name, "*");
-            } else {
-                self.notes.push(format!(
-                    "the password of `{name}` is no longer configured, but was changed since: kept"
-                ));
-            }
-        }
-        for user in &config.users {
-            let name = &user.name.value;
-            let Some(hash) = hash(user).filter(|_| self.accounts.user(name).is_some()) else {
-                continue;
-            };
-            match self.accounts.set_password(name, hash) {
-                Ok(()) => {
-                    let record = vec![sha256(hash.as_bytes())];
-                    self.owned.passwords.insert(name.clone(), record);
-                }
-                Err(problem) => self.refuse(&user.name, &problem),
-            }
-        }
-    }
-
     fn refuse(&mut self, name: &Spanned<String>, problem: &Problem) {
         self.error(name.span, format!("user `{}`: {problem}", name.value));
     }
@@ -217,7 +201,7 @@ impl Draft<'_> {
             };
             let (mode, owner) = existing.as_ref().map_or((mode, owner), |e| (e.mode, e.owner));
             let content = Content(text.into_bytes());
-            let origin = Origin { section: "users", span: None };
+            let origin = Origin { section: "users", span: None, entry: None };
             self.put(path.into(), origin, Effect::File { content, mode, owner, owned: false });
         }
     }
@@ -229,10 +213,15 @@ impl Draft<'_> {
         for key in &config.ssh_authorized_keys {
             add_key(&mut holders, CORE, at("ssh_authorized_keys", key.span), &key.value);
         }
+        let imported = self.imported(config);
         for user in &config.users {
             for key in &user.ssh_authorized_keys {
-                add_key(&mut holders, &user.name.value, at("users", key.span), &key.value);
+                let origin = in_entry("users", key.span, user.span);
+                add_key(&mut holders, &user.name.value, origin, &key.value);
             }
+        }
+        for (name, origin, key) in &imported {
+            add_key(&mut holders, name, *origin, key);
         }
         for key in &self.context.keys {
             add_key(&mut holders, CORE, METADATA, key);
@@ -241,6 +230,49 @@ impl Draft<'_> {
             let homeless =
                 config.users.iter().any(|u| u.name.value == holder.name && u.no_create_home);
             self.authorized_keys(&holder, !homeless);
+        }
+    }
+
+    /// The keys that come from elsewhere, each with whose it is.
+    fn imported<'c>(&mut self, config: &'c Config) -> Vec<(&'c str, Origin, String)> {
+        let mut keys = Vec::new();
+        for user in &config.users {
+            for source in &user.key_sources {
+                let answer = match self.context.fetched.get(&source.url) {
+                    Some(Ok(bytes)) => keys_in(bytes, source.form),
+                    Some(Err(why)) => Err(why.clone()),
+                    None => Err("it was not asked for".to_string()),
+                };
+                match answer {
+                    Ok(found) => {
+                        let origin = in_entry("users", source.span, user.span);
+                        let name = user.name.value.as_str();
+                        keys.extend(found.into_iter().map(|key| (name, origin, key)));
+                    }
+                    Err(why) => self.warn(source.span, format!("no keys come from there: {why}")),
+                }
+            }
+        }
+        keys
+    }
+
+    /// What `sudo` lets users do.
+    fn rights(&mut self, config: &Config) {
+        let mut text = String::new();
+        let mut first = None;
+        for user in config.users.iter().filter(|user| !user.sudo.is_empty()) {
+            let name = &user.name.value;
+            if self.accounts.user(name).is_none() {
+                continue;
+            }
+            first.get_or_insert(in_entry("users", user.sudo[0].span, user.span));
+            for rule in &user.sudo {
+                text.push_str(&format!("{name} {}\n", rule.value));
+            }
+        }
+        if let Some(origin) = first {
+            let text = format!("# From `sudo` of `users` in the cloud-config.\n{text}");
+            self.put_file(SUDOERS.into(), origin, text, 0o440);
         }
     }
 
@@ -293,6 +325,34 @@ fn add_key<'a>(holders: &mut Vec<Holder<'a>>, name: &'a str, origin: Origin, key
     }
 }
 
+/// The lines of `authorized_keys` in what an address answered.
+fn keys_in(bytes: &[u8], form: KeyForm) -> Result<Vec<String>, String> {
+    #[derive(serde::Deserialize)]
+    struct Key {
+        key: String,
+    }
+    let lines: Vec<String> = match form {
+        KeyForm::Lines => String::from_utf8_lossy(bytes).lines().map(str::to_string).collect(),
+        KeyForm::Json => serde_json::from_slice::<Vec<Key>>(bytes)
+            .map_err(|_| "what it answers is no list of keys".to_string())?
+            .into_iter()
+            .map(|key| key.key)
+            .collect(),
+    };
+    let lines = lines.into_iter().map(|line| line.trim().to_string());
+    let sound = |line: &String| {
+        !line.is_empty() && !line.starts_with('#') && !line.contains(char::is_control)
+    };
+    let keys: Vec<String> = lines.filter(sound).collect();
+    // An answer may be anything: what does not begin as a key does is none.
+    let is_key =
+        |key: &String| ["ssh-", "ecdsa-", "sk-"].iter().any(|start| key.starts_with(start));
+    match keys.iter().all(is_key) {
+        true => Ok(keys),
+        false => Err("what it answers are no keys".to_string()),
+    }
+}
+
 /// Whether a field of `passwd` names a directory that can be somebody's home.
 fn is_home(path: &str) -> bool {
     path.len() > 1
@@ -316,4 +376,7 @@ fn asks_for_more(user: &User) -> bool {
         || user.no_user_group
         || user.no_create_home
         || user.system
+        || user.uid.is_some()
+        || user.inactive.is_some()
+        || user.expires.is_some()
 }

@@ -18,6 +18,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// What the service manager is asked for once it runs, in order.
     pub jobs: Vec<UnitJob>,
+    /// Scripts that it is to run, in order: absolute paths.
+    pub scripts: Vec<String>,
     /// What the configuration owns when this is done.
     pub owned: Ledger,
     /// What the last configuration owned.
@@ -45,6 +47,8 @@ pub struct Origin {
     pub section: &'static str,
     /// Where in the user data, if it is from there.
     pub span: Option<Span>,
+    /// All of the entry that stands there: the variables in it are those it depends on.
+    pub entry: Option<Span>,
 }
 
 /// What is done at a path.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cloud_config::Variable;
 
-use super::{Original, Owner, Skeleton};
+use super::{Content, Original, Owner, Skeleton};
 use crate::ledger::Ledger;
 
 /// Everything besides the configuration that decides what is done.
@@ -16,6 +16,10 @@ pub struct Context {
     pub hostname: Option<String>,
     /// The platform's keys for the user `core`, one line of `authorized_keys` each.
     pub keys: Vec<String>,
+    /// What was fetched for the configuration, by address; or why it could not be.
+    pub fetched: BTreeMap<String, Result<Vec<u8>, String>>,
+    /// What makes this machine's salts differ from any other's: its id.
+    pub machine_id: String,
     /// Files for networkd that the platform's network description became: name and content.
     pub network: Vec<(String, String)>,
     /// What the root has.
@@ -39,6 +43,16 @@ pub struct Facts {
     pub update: Option<Existing>,
     /// `/usr/share/coreos/update.conf`, the image's defaults.
     pub update_defaults: Option<String>,
+    /// `/etc/fstab`.
+    pub fstab: Option<Existing>,
+    /// The certificates that TLS trusts, in one file.
+    pub ca_bundle: Option<Existing>,
+    /// The same as the image has it.
+    pub ca_defaults: Option<String>,
+    /// Whether the configuration's time zone exists.
+    pub has_timezone: bool,
+    /// Files that the configuration adds something to, or an earlier one did.
+    pub appended: BTreeMap<String, ExistingBytes>,
     /// `/etc/hostname`, for when nothing names the machine anew.
     pub hostname: Option<String>,
     /// The units of the root that the configuration enables or commands, and those they pull
@@ -57,6 +71,17 @@ pub struct Facts {
 pub struct Existing {
     /// All of it.
     pub text: String,
+    /// Mode bits.
+    pub mode: u32,
+    /// Owner.
+    pub owner: Owner,
+}
+
+/// A file that something is added to, whatever is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistingBytes {
+    /// All of it.
+    pub content: Content,
     /// Mode bits.
     pub mode: u32,
     /// Owner.

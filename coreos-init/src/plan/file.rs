@@ -1,26 +1,59 @@
 //! `write_files`.
 
-use cloud_config::Config;
+use cloud_config::{Config, File, Spanned};
 
-use super::{Content, Draft, Effect, Owner, at};
+use super::{Content, Draft, Effect, Owner, in_entry};
 use crate::accounts::Accounts;
+
+/// Mode of a file that says nothing of it.
+const MODE: u32 = 0o644;
 
 impl Draft<'_> {
     pub(super) fn files(&mut self, config: &Config) {
-        for file in &config.write_files {
+        for file in config.write_files.iter().filter(|file| !file.append) {
             let owner = match &file.owner {
-                None => Owner::ROOT,
-                Some(given) => match owner(&self.accounts, &given.value) {
-                    Ok(owner) => owner,
-                    Err(problem) => {
-                        self.error(given.span, problem);
-                        continue;
-                    }
-                },
+                None => Some(Owner::ROOT),
+                Some(given) => self.owner_of(given),
             };
-            let content = Content(file.content.clone());
-            let effect = Effect::File { content, mode: file.permissions, owner, owned: true };
-            self.put(file.path.value.clone(), at("write_files", file.path.span), effect);
+            let (Some(owner), Some(content)) = (owner, self.content_of(file)) else { continue };
+            let mode = file.permissions.unwrap_or(MODE);
+            let effect = Effect::File { content: Content(content), mode, owner, owned: true };
+            let origin = in_entry("write_files", file.path.span, file.span);
+            self.put(file.path.value.clone(), origin, effect);
+        }
+        self.appends(config);
+    }
+
+    /// What is in a file: given, or fetched.
+    fn content_of(&mut self, file: &File) -> Option<Vec<u8>> {
+        let Some(source) = &file.source else { return Some(file.content.clone()) };
+        match self.context.fetched.get(&source.url) {
+            Some(Ok(bytes)) => Some(bytes.clone()),
+            Some(Err(why)) => {
+                let message = format!("`{}` has no content: {why}", file.path.value);
+                self.error(source.span, message);
+                None
+            }
+            None => {
+                self.error(source.span, format!("`{}` has not been fetched", file.path.value));
+                None
+            }
+        }
+    }
+
+    /// The numbers of an owner; a finding where there are none.
+    pub(super) fn owner_of(&mut self, given: &Spanned<String>) -> Option<Owner> {
+        owner(&self.accounts, &given.value).map_err(|problem| self.error(given.span, problem)).ok()
+    }
+
+    /// A file that is planned already: content, mode, owner, and whether it is ours alone.
+    pub(super) fn planned_file(&self, path: &str) -> Option<(Vec<u8>, u32, Owner, bool)> {
+        let action = self.actions.get(*self.by_path.get(path)?)?.as_ref()?;
+        match &action.effect {
+            Effect::File { content, mode, owner, owned } => {
+                Some((content.0.clone(), *mode, *owner, *owned))
+            }
+            _ => None,
         }
     }
 }

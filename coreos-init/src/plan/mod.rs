@@ -6,11 +6,19 @@
 
 mod access; // accounts, and who may log in
 mod action; // what a plan is made of
+mod append; // files that something is added to
+mod block; // a marked part of a file that others write too
 mod context; // what it depends on besides the configuration
 mod file; // `write_files`
+mod group; // `groups`
 mod install; // `[Install]`, and the links that enable a unit
 mod line; // `KEY=value` files that others write too
+mod old_service; // flannel, and the vendor's release file
+mod password; // who logs in with which password, and until when
 mod setting; // the machine's name, addresses and update settings
+mod shell; // commands and scripts that are run once
+mod storage; // swap and fstab
+mod system; // the clock, the time zone, whom TLS trusts
 mod unit; // units, drop-ins, networkd files, and what is asked of the service manager
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +27,9 @@ use cloud_config::{Config, Finding, Span, UnitKind, has_errors};
 
 pub use action::{Action, Content, Effect, HOME_MODE, Origin, Original, Owner, Plan, Skeleton};
 pub(crate) use action::{file_name, parent};
-pub use context::{Context, Existing, Facts, InstalledUnit};
+pub use context::{Context, Existing, ExistingBytes, Facts, InstalledUnit};
 pub(crate) use install::{also, template_of};
+pub use system::{CA_BUNDLE, CA_DEFAULTS};
 
 use crate::accounts::Accounts;
 use crate::ledger::{Ledger, Trace};
@@ -49,8 +58,13 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
     draft.update(config);
     draft.hosts(config);
     draft.environment(config);
+    draft.clock(config);
+    draft.trust(config);
+    draft.storage(config);
     draft.network();
     draft.services(config);
+    draft.old_services(config);
+    draft.commands(config);
     draft.units(config);
     draft.removals();
     draft.finish()
@@ -82,6 +96,7 @@ struct Draft<'a> {
     findings: Vec<Finding>,
     notes: Vec<String>,
     jobs: Vec<UnitJob>,
+    scripts: Vec<String>,
     owned: Ledger,
     /// Home directories of people, before and after.
     homes: BTreeSet<String>,
@@ -100,7 +115,11 @@ impl<'a> Draft<'a> {
             text(&facts.shadow).unwrap_or(""),
             text(&facts.gshadow),
         );
-        let owned = Ledger { accounts: facts.ledger.accounts.clone(), ..Ledger::default() };
+        let owned = Ledger {
+            accounts: facts.ledger.accounts.clone(),
+            groups: facts.ledger.groups.clone(),
+            ..Ledger::default()
+        };
         let mut draft = Draft {
             context,
             accounts,
@@ -109,6 +128,7 @@ impl<'a> Draft<'a> {
             findings: Vec::new(),
             notes: Vec::new(),
             jobs: Vec::new(),
+            scripts: Vec::new(),
             owned,
             homes: BTreeSet::new(),
             hostname: None,
@@ -201,7 +221,7 @@ impl<'a> Draft<'a> {
         let facts = &self.context.facts;
         let gone: Vec<_> =
             facts.ledger.files.iter().filter(|(path, _)| !self.is_planned(path)).collect();
-        let origin = Origin { section: "no longer configured", span: None };
+        let origin = Origin { section: "no longer configured", span: None, entry: None };
         for (path, forms) in gone {
             let original = facts.originals.get(path).cloned();
             let forms = forms.clone();
@@ -219,12 +239,13 @@ impl<'a> Draft<'a> {
             };
             self.owned.files.insert(action.path.clone(), vec![trace]);
         }
-        self.findings.sort_by_key(|finding| finding.span.start);
+        self.findings.sort_by_key(|finding| (finding.span.part, finding.span.start));
         Plan {
             actions,
             findings: self.findings,
             notes: self.notes,
             jobs: self.jobs,
+            scripts: self.scripts,
             owned: self.owned,
             previous: self.context.facts.ledger.clone(),
         }
@@ -233,7 +254,12 @@ impl<'a> Draft<'a> {
 
 /// The part of the configuration that is named by its place in it.
 fn at(section: &'static str, span: Span) -> Origin {
-    Origin { section, span: Some(span) }
+    Origin { section, span: Some(span), entry: None }
+}
+
+/// The same, with all of the entry that stands there.
+fn in_entry(section: &'static str, span: Span, entry: Span) -> Origin {
+    Origin { section, span: Some(span), entry: Some(entry) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use cloud_config::{File, Position, Span, Spanned, Unit, UnitKind, User};
 
 pub(crate) fn line(line: usize) -> Span {
     let at = Position { line, column: 1 };
-    Span { start: at, end: at }
+    Span::new(at, at)
 }
 
 pub(crate) fn spanned<T>(value: T, at: usize) -> Spanned<T> {
@@ -18,6 +18,7 @@ pub(crate) fn text(value: &str) -> Spanned<String> {
 pub(crate) fn user(name: &str) -> User {
     User {
         name: text(name),
+        span: line(1),
         passwd: None,
         gecos: None,
         homedir: None,
@@ -27,6 +28,12 @@ pub(crate) fn user(name: &str) -> User {
         no_user_group: false,
         system: false,
         shell: None,
+        uid: None,
+        lock_passwd: false,
+        inactive: None,
+        expires: None,
+        sudo: Vec::new(),
+        key_sources: Vec::new(),
         ssh_authorized_keys: Vec::new(),
     }
 }
@@ -35,6 +42,7 @@ pub(crate) fn unit(name: &str) -> Unit {
     let network = [".network", ".netdev", ".link"].iter().any(|suffix| name.ends_with(suffix));
     Unit {
         name: spanned(name.to_string(), 7),
+        span: line(7),
         kind: if network { UnitKind::Network } else { UnitKind::System },
         content: None,
         drop_ins: Vec::new(),
@@ -48,8 +56,11 @@ pub(crate) fn unit(name: &str) -> Unit {
 pub(crate) fn file(path: &str, content: &str) -> File {
     File {
         path: spanned(path.to_string(), 5),
+        span: line(5),
         content: content.into(),
-        permissions: 0o644,
+        source: None,
+        append: false,
+        permissions: None,
         owner: None,
     }
 }

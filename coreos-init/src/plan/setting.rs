@@ -10,11 +10,15 @@ use super::{Draft, Origin, at, line};
 const HOST_NAME_MAX: usize = 64;
 
 /// Environment variables, by what they name; `/etc/environment` has them in this order.
-const ADDRESSES: [(&str, Variable); 4] = [
+const ADDRESSES: [(&str, Variable); 8] = [
+    ("COREOS_HOSTNAME", Variable::Hostname),
+    ("COREOS_INSTANCE_ID", Variable::InstanceId),
     ("COREOS_PRIVATE_IPV4", Variable::PrivateIpv4),
     ("COREOS_PRIVATE_IPV6", Variable::PrivateIpv6),
     ("COREOS_PUBLIC_IPV4", Variable::PublicIpv4),
     ("COREOS_PUBLIC_IPV6", Variable::PublicIpv6),
+    ("COREOS_REGION", Variable::Region),
+    ("COREOS_ZONE", Variable::Zone),
 ];
 
 const ENVIRONMENT: &str = "/etc/environment";
@@ -44,7 +48,10 @@ impl Draft<'_> {
         let Some(span) = config.manage_etc_hosts else { return };
         let mut text = String::new();
         if let Some(name) = self.hostname.as_ref().or(self.context.facts.hostname.as_ref()) {
-            text = format!("127.0.0.1 {name}\n");
+            text = match &config.fqdn {
+                Some(fqdn) if fqdn.value != *name => format!("127.0.0.1 {} {name}\n", fqdn.value),
+                _ => format!("127.0.0.1 {name}\n"),
+            };
         }
         text.push_str("127.0.0.1 localhost\n::1 localhost\n");
         self.put_file("/etc/hosts".into(), at("manage_etc_hosts", span), text, 0o644);
@@ -58,16 +65,19 @@ impl Draft<'_> {
             .filter_map(|(key, variable)| Some((*key, values.get(variable)?.as_str())))
             .filter(|(_, value)| !value.is_empty())
             .collect();
-        let origin = Origin { section: "addresses", span: None };
+        let origin = Origin { section: "addresses", span: None, entry: None };
         if !known.is_empty() {
             let text = line::merge("", &known, |_, _| false);
             self.put_file("/run/metadata/coreos".into(), origin, text, 0o644);
         }
+        // The name is in a file of its own; there the file is as coreos-cloudinit writes it.
+        let known: Vec<_> =
+            known.into_iter().filter(|(key, _)| *key != "COREOS_HOSTNAME").collect();
         // Whoever writes the whole file has said what is to be in it.
         if !config.write_files.iter().any(|file| file.path.value == ENVIRONMENT) {
             let existing = self.context.facts.environment.as_ref();
             let text = existing.map_or("", |existing| &existing.text);
-            self.merge_lines(ENVIRONMENT, origin, text, &known, 0o644);
+            self.merge_lines(ENVIRONMENT, origin, text, &known, None);
         }
     }
 
@@ -83,7 +93,15 @@ impl Draft<'_> {
             }
         }
         let span = set.first().map(|(_, value)| value.span);
-        let origin = Origin { section: "coreos.update", span };
+        let locksmith = config.services.iter().find(|s| s.unit == "locksmithd.service");
+        let span = span.or(locksmith.map(|locksmith| locksmith.span));
+        let mut own: Vec<(&str, &str)> =
+            set.iter().map(|(key, value)| (*key, value.value.as_str())).collect();
+        // The agent that updates this system reads them where it reads the rest.
+        let locks = locksmith.map_or(&[][..], |locksmith| &locksmith.environment);
+        own.extend(locks.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        let secret = locksmith.is_some_and(|locksmith| locksmith.secret);
+        let origin = Origin { section: "coreos.update", span, entry: None };
         let facts = &self.context.facts;
         let defaults = facts.update_defaults.as_deref().unwrap_or("");
         let written = config.write_files.iter().rev().find(|file| file.path.value == UPDATE);
@@ -95,13 +113,11 @@ impl Draft<'_> {
         // What is no longer set falls back to the image's default.
         let fallen: Vec<(&str, &str)> = self
             .stale_lines(UPDATE, base)
-            .filter(|key| set.iter().all(|(name, _)| name != key))
+            .filter(|key| own.iter().all(|(name, _)| name != key))
             .filter_map(|key| Some((key, line::value(defaults, key)?)))
             .collect();
-        let own: Vec<(&str, &str)> =
-            set.iter().map(|(key, value)| (*key, value.value.as_str())).collect();
         let text = line::merge(base, &fallen, |_, _| false);
-        self.merge_lines(UPDATE, origin, &text, &own, 0o644);
+        self.merge_lines(UPDATE, origin, &text, &own, secret.then_some(0o600));
     }
 
     /// Merges lines into a shared file, takes out what an earlier configuration set, and keeps
@@ -112,7 +128,7 @@ impl Draft<'_> {
         origin: Origin,
         base: &str,
         set: &[(&str, &str)],
-        mode: u32,
+        mode: Option<u32>,
     ) {
         let facts = &self.context.facts;
         let earlier = facts.ledger.lines.get(path);
@@ -124,7 +140,13 @@ impl Draft<'_> {
             ENVIRONMENT => facts.environment.as_ref(),
             _ => facts.update.as_ref(),
         };
-        self.put_edited(path, origin, existing, text, mode);
+        match (mode, existing) {
+            (Some(mode), Some(there)) if there.mode != mode => {
+                let there = super::Existing { mode, text: String::new(), ..there.clone() };
+                self.put_edited(path, origin, Some(&there), text, mode);
+            }
+            _ => self.put_edited(path, origin, existing, text, mode.unwrap_or(0o644)),
+        }
         if !set.is_empty() {
             let lines = set.iter().map(|(k, v)| ((*k).to_string(), vec![(*v).to_string()]));
             self.owned.lines.insert(path.to_string(), lines.collect());
@@ -141,7 +163,7 @@ impl Draft<'_> {
 }
 
 /// What comes from the platform.
-pub(super) const METADATA: Origin = Origin { section: "metadata", span: None };
+pub(super) const METADATA: Origin = Origin { section: "metadata", span: None, entry: None };
 
 fn was_set(earlier: Option<&BTreeMap<String, Vec<String>>>, key: &str, value: &str) -> bool {
     earlier.and_then(|lines| lines.get(key)).is_some_and(|values| values.iter().any(|v| v == value))

@@ -287,7 +287,7 @@ fn what_this_machine_lacks_is_an_error_at_its_place() {
 fn files_belong_to_users_of_the_same_config() {
     let mut owned = file("/etc/app.conf", "x");
     owned.owner = Some(text("bob:docker"));
-    owned.permissions = 0o600;
+    owned.permissions = Some(0o600);
     let config = Config { users: vec![user("bob")], write_files: vec![owned], ..Config::default() };
     let found = planned(&config, &machine());
     assert_eq!(found.last().unwrap(), "file /etc/app.conf 0600 1000:998 \"x\"");
@@ -525,6 +525,7 @@ fn commands_become_jobs_where_there_is_a_unit() {
 #[test]
 fn service_settings_are_a_drop_in_of_this_boot() {
     let service = ServiceSettings {
+        secret: false,
         unit: "etcd.service",
         environment: vec![
             ("ETCD_NAME".into(), "a \"b\"".into()),

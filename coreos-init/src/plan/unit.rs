@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cloud_config::{Config, Span, Unit, UnitKind};
 
 use super::install::{Install, template_of};
-use super::{Draft, Effect, Origin, at, file_name};
+use super::{Draft, Effect, Origin, at, file_name, in_entry};
 use crate::verbs::{UnitJob, Verb};
 
 /// The drop-in that carries a service's settings; the name that people know from before.
@@ -18,7 +18,7 @@ const NOWHERE: &str = "/dev/null";
 impl Draft<'_> {
     /// What the platform's network description became.
     pub(super) fn network(&mut self) {
-        let origin = Origin { section: "network-config", span: None };
+        let origin = Origin { section: "network-config", span: None, entry: None };
         for (name, content) in &self.context.network {
             if is_one_name(name) {
                 self.put_file(
@@ -40,7 +40,8 @@ impl Draft<'_> {
                 text.push_str(&format!("Environment=\"{}={}\"\n", name, quoted(value)));
             }
             let path = format!("/run/systemd/system/{}.d/{SETTINGS}", service.unit);
-            self.put_file(path, at(section_of(service.unit), service.span), text, 0o644);
+            let mode = if service.secret { 0o600 } else { 0o644 };
+            self.put_file(path, at(section_of(service.unit), service.span), text, mode);
         }
     }
 
@@ -72,7 +73,7 @@ impl Draft<'_> {
     fn unit_file(&mut self, unit: &Unit, masked: bool) {
         let (name, span) = (&unit.name.value, unit.name.span);
         let path = format!("{}/{name}", directory(unit));
-        let origin = at("coreos.units", span);
+        let origin = in_entry("coreos.units", span, unit.span);
         let content = unit.content.as_deref().filter(|content| !content.is_empty());
         if content.is_some() && masked {
             self.warn(span, format!("`{name}` is masked: its `content` is left out"));
@@ -105,7 +106,8 @@ impl Draft<'_> {
                 self.error(span, format!("`{name}` is no file name"));
             } else if !drop_in.content.is_empty() {
                 let path = format!("{}/{}.d/{name}", directory(unit), unit.name.value);
-                self.put_file(path, at("coreos.units", span), drop_in.content.as_str(), 0o644);
+                let origin = in_entry("coreos.units", span, unit.span);
+                self.put_file(path, origin, drop_in.content.as_str(), 0o644);
             }
         }
     }
@@ -113,7 +115,7 @@ impl Draft<'_> {
     /// The links that `systemctl enable` would make.
     fn enable(&mut self, config: &Config, unit: &Unit) {
         let directory = directory(unit);
-        let origin = at("coreos.units", unit.name.span);
+        let origin = in_entry("coreos.units", unit.name.span, unit.span);
         let mut waiting = vec![unit.name.value.clone()];
         let mut seen = BTreeSet::new();
         while let Some(name) = waiting.pop() {
@@ -241,6 +243,7 @@ fn section_of(unit: &str) -> &'static str {
         "etcd.service" => "coreos.etcd",
         "etcd2.service" => "coreos.etcd2",
         "fleet.service" => "coreos.fleet",
+        "locksmithd.service" => "coreos.locksmith",
         _ => "coreos",
     }
 }

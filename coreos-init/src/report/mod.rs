@@ -7,16 +7,18 @@
 mod stages; // how long each part of the boot took
 mod summary; // the report for a person
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use cloud_config::{Finding, Severity};
+use cloud_config::{Finding, Severity, Span, VariableUse};
 use serde::{Deserialize, Serialize};
 
 pub use stages::{Stage, Stages};
 
 use crate::apply::{Applied, Item, Outcome};
 use crate::net::facts;
+use crate::plan::Plan;
 use crate::source::{self, Found, Looked, SourceName};
 use crate::verbs::JobReport;
 
@@ -35,6 +37,9 @@ pub struct Report {
     pub configuration: Option<Configuration>,
     /// Every source that was looked at, in order.
     pub sources: Vec<Source>,
+    /// The names of its texts: user-data may have several parts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
     /// What is wrong with the configuration, by place.
     pub findings: Vec<Note>,
     /// What kept all or part of it from being done, one line each.
@@ -111,6 +116,9 @@ pub enum Sight {
 pub struct Note {
     /// Whether it refuses the configuration.
     pub error: bool,
+    /// The text it is in, of [`Report::texts`].
+    #[serde(skip_serializing_if = "is_first", default)]
+    pub part: u32,
     /// The line it is at, from 1.
     pub line: usize,
     /// The column, from 1.
@@ -171,7 +179,34 @@ impl Report {
         let new = findings.iter().map(Note::from);
         let new: Vec<Note> = new.filter(|note| !self.findings.contains(note)).collect();
         self.findings.extend(new);
-        self.findings.sort_by_key(|note| (note.line, note.column));
+        self.findings.sort_by_key(|note| (note.part, note.line, note.column));
+    }
+
+    /// Takes the names of the configuration's texts.
+    pub fn set_names(&mut self, names: Vec<String>) {
+        self.texts = names;
+    }
+
+    /// What messages call a text of the configuration.
+    pub fn name_of(&self, part: u32) -> &str {
+        let named = usize::try_from(part).ok().and_then(|part| self.texts.get(part));
+        let used = self.configuration.as_ref().map(|used| &used.name);
+        named.or(used).map_or("user-data", String::as_str)
+    }
+
+    /// Notes for each item which variables stand in the entry that it comes from.
+    pub fn add_uses(&mut self, plan: &Plan, uses: &[VariableUse]) {
+        let entries: BTreeMap<&str, Span> = plan
+            .actions
+            .iter()
+            .filter_map(|action| Some((action.path.as_str(), action.origin.entry?)))
+            .collect();
+        for item in &mut self.items {
+            let Some(entry) = entries.get(item.path.as_str()) else { continue };
+            let inside = uses.iter().filter(|used| entry.contains(used.span));
+            let names: BTreeSet<&str> = inside.map(|used| used.variable.name()).collect();
+            item.variables = names.into_iter().map(str::to_string).collect();
+        }
     }
 
     /// Adds what the variables stand for.
@@ -253,12 +288,19 @@ impl From<&Finding> for Note {
     fn from(finding: &Finding) -> Note {
         Note {
             error: finding.severity == Severity::Error,
+            part: finding.span.part,
             line: finding.span.start.line,
             column: finding.span.start.column,
             message: finding.message.clone(),
             hint: finding.hint.clone(),
         }
     }
+}
+
+/// Whether a part need not be told.
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+pub(crate) fn is_first(part: &u32) -> bool {
+    *part == 0
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -111,7 +111,7 @@ impl Report {
 
     /// `user-data:4:5: message; hint`.
     fn place_of(&self, note: &super::Note) -> String {
-        let name = self.configuration.as_ref().map_or("user-data", |used| used.name.as_str());
+        let name = self.name_of(note.part);
         let mut line = format!("{name}:{}:{}: {}", note.line, note.column, note.message);
         if let Some(hint) = &note.hint {
             line.push_str("; ");

@@ -5,11 +5,19 @@ use crate::verbs::{JobOutcome, Verb};
 
 fn at(line: usize, column: usize) -> Span {
     let start = Position { line, column };
-    Span { start, end: start }
+    Span::new(start, start)
 }
 
 fn item(path: &str, outcome: Outcome) -> Item {
-    Item { path: path.into(), section: "write_files".into(), line: Some(3), outcome }
+    Item {
+        path: path.into(),
+        section: "write_files".into(),
+        part: 0,
+        line: Some(3),
+        column: Some(1),
+        variables: Vec::new(),
+        outcome,
+    }
 }
 
 fn job(unit: &str, outcome: JobOutcome) -> JobReport {

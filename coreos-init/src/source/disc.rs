@@ -59,6 +59,20 @@ pub(super) fn look(places: &Places, survey: &mut Survey) {
     }
 }
 
+/// The image of a config disc as the configuration.
+///
+/// # Errors
+/// Why it is none, in one line.
+pub fn from_disc(path: &Path) -> Result<Found, String> {
+    let place = path.display();
+    match open(path) {
+        Sight::Config(mut disc) => read_files(&place.to_string(), &mut disc)
+            .map_err(|error| format!("{place}: {}", chain(&error))),
+        Sight::Broken(reason) => Err(format!("{place}: {reason}")),
+        Sight::Other => Err(format!("{place} is no disc labelled {}", LABELS.join(" or "))),
+    }
+}
+
 /// What a device is.
 enum Sight {
     /// Not a config disc.

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use command_line::parameters;
 pub use command_line::{ConfigUrl, UrlError, wanted_url};
+pub use disc::from_disc;
 pub use file::{FileError, from_file};
 pub use guestinfo::{GuestInfo, understand};
 pub use last::{LastError, load_last, save_last};

@@ -21,8 +21,9 @@ use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, Varia
 pub struct Jobs {
     /// In the order of the configuration.
     pub units: Vec<UnitJob>,
-    /// A program to run once in this boot: an absolute path.
-    pub script: Option<String>,
+    /// Programs to run once in this boot, in order: absolute paths.
+    #[serde(default)]
+    pub scripts: Vec<String>,
 }
 
 /// One `command:`.
@@ -94,11 +95,19 @@ const MANAGER: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER_INTERFACE: &str = "org.freedesktop.systemd1.Manager";
 
-/// The unit that a script runs as.
+/// The unit that the first script runs as; the others have a number in its name.
 pub const SCRIPT_UNIT: &str = "coreos-init-script.service";
 
+/// The unit that a script runs as.
+fn script_unit(index: usize) -> String {
+    match index {
+        0 => SCRIPT_UNIT.to_string(),
+        _ => format!("coreos-init-script-{}.service", index + 1),
+    }
+}
+
 /// Asks for all jobs, then waits until each has ended or the deadline has come. The reports are
-/// in the order of the jobs, a script's last.
+/// in the order of the jobs, those of scripts last.
 ///
 /// # Errors
 /// [`Error`]; what the service manager refuses or fails is in the reports.
@@ -107,10 +116,11 @@ pub async fn carry_out(
     jobs: &Jobs,
     deadline: Duration,
 ) -> Result<Vec<JobReport>, Error> {
-    let script = jobs.script.iter().map(|_| (SCRIPT_UNIT.to_string(), Verb::Run, None));
+    let scripts = jobs.scripts.iter().enumerate();
+    let scripts = scripts.map(|(index, _)| (script_unit(index), Verb::Run, None));
     let units = jobs.units.iter().map(|job| (job.unit.clone(), job.verb, job.line));
     let mut reports: Vec<JobReport> = units
-        .chain(script)
+        .chain(scripts)
         .map(|(unit, verb, line)| {
             let outcome = JobOutcome::Failed("the service manager did not answer".to_string());
             JobReport { unit, verb, line, outcome }
@@ -120,8 +130,13 @@ pub async fn carry_out(
         let mut ended = listen(bus, reports.len()).await?;
         let mut open = Vec::new();
         for (index, report) in reports.iter_mut().enumerate() {
-            let reply = match (report.verb, &jobs.script) {
-                (Verb::Run, Some(script)) => start_script(bus, script).await,
+            let script = index.checked_sub(jobs.units.len()).map(|number| {
+                (jobs.scripts[number].as_str(), number.checked_sub(1).map(script_unit))
+            });
+            let reply = match (report.verb, script) {
+                (Verb::Run, Some((script, before))) => {
+                    start_script(bus, &report.unit, script, before).await
+                }
                 (verb, _) => call(bus, verb.method(), &(report.unit.as_str(), "replace")).await,
             };
             report.outcome = match job_of(reply)? {
@@ -196,16 +211,23 @@ where
 
 /// Runs a script as a unit of its own, so that its output is found under its name. The unit
 /// stays when the script has ended, which is why a second run in one boot is refused.
-async fn start_script(bus: &Connection, script: &str) -> zbus::Result<Message> {
+/// One script follows the other, whatever became of it.
+async fn start_script(
+    bus: &Connection,
+    unit: &str,
+    script: &str,
+    before: Option<String>,
+) -> zbus::Result<Message> {
     let command = vec![(script, vec![script], false)];
-    let properties: Vec<(&str, Variant<'_>)> = vec![
+    let mut properties: Vec<(&str, Variant<'_>)> = vec![
         ("Description", Variant::from("Script given as user data")),
         ("Type", Variant::from("oneshot")),
         ("RemainAfterExit", Variant::from(true)),
         ("ExecStart", Variant::from(command)),
     ];
+    properties.extend(before.map(|before| ("After", Variant::from(vec![before]))));
     let auxiliary: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
-    call(bus, "StartTransientUnit", &(SCRIPT_UNIT, "fail", properties, auxiliary)).await
+    call(bus, "StartTransientUnit", &(unit, "fail", properties, auxiliary)).await
 }
 
 impl Verb {

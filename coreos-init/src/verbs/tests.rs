@@ -110,7 +110,7 @@ fn all_jobs_are_asked_for_before_one_is_waited_for() {
             job("c.service", Verb::ReloadOrTryRestart),
             job("d.service", Verb::Stop),
         ],
-        script: Some("/run/coreos-init/script".into()),
+        scripts: vec!["/run/coreos-init/script".into()],
     };
     let reports = run(
         &jobs,
@@ -146,7 +146,7 @@ fn all_jobs_are_asked_for_before_one_is_waited_for() {
 fn a_job_that_outlasts_the_deadline_is_under_way_and_no_failure() {
     let jobs = Jobs {
         units: vec![job("etcd.service", Verb::Start), job("a.service", Verb::Start)],
-        script: None,
+        scripts: Vec::new(),
     };
     let results = &[("StartUnit etcd.service", "never"), ("StartUnit a.service", "done")];
     let reports = run(&jobs, 2, results, Duration::from_millis(500));
@@ -165,7 +165,7 @@ fn a_manager_that_goes_away_is_an_error() {
     let result = runtime.block_on(async {
         let (server, client) = connect().await;
         drop(server);
-        let jobs = Jobs { units: vec![job("a.service", Verb::Start)], script: None };
+        let jobs = Jobs { units: vec![job("a.service", Verb::Start)], scripts: Vec::new() };
         carry_out(&client, &jobs, LONG).await
     });
     assert!(result.is_err());
@@ -173,7 +173,7 @@ fn a_manager_that_goes_away_is_an_error() {
 
 #[test]
 fn jobs_survive_being_stored() {
-    let jobs = Jobs { units: vec![job("a.service", Verb::TryRestart)], script: Some("/x".into()) };
+    let jobs = Jobs { units: vec![job("a.service", Verb::TryRestart)], scripts: vec!["/x".into()] };
     let text = serde_json::to_string(&jobs).unwrap();
     assert!(text.contains("\"try-restart\""));
     assert_eq!(serde_json::from_str::<Jobs>(&text).unwrap(), jobs);

@@ -125,7 +125,7 @@ fn an_address_that_nothing_tells_is_an_error_at_its_place() {
     assert_eq!((code, out.as_str()), (1, ""));
     let name = fixture("article.yaml").display().to_string();
     assert!(err.contains(&format!("{name}:7:19: error: ")), "{err}");
-    let note = "note: COREOS_PRIVATE_IPV4=ADDRESS in the environment stands for $private_ipv4";
+    let note = "note: COREOS_PRIVATE_IPV4=VALUE in the environment stands for $private_ipv4";
     assert_eq!(err.lines().last(), Some(note));
     assert_eq!(root.listing(), before);
 }
@@ -191,16 +191,18 @@ fn a_root_that_is_not_there_is_2() {
 }
 
 #[test]
-fn a_script_writes_nothing() {
+fn a_script_waits_for_the_machine_to_run_it() {
     let root = Root::new();
-    let before = root.listing();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("script");
     fs::write(&file, "#!/bin/sh\n").unwrap();
     let (code, out, _) = apply(&root, &file, &[]);
     assert_eq!(code, 0);
-    assert_eq!(out, "a script runs on the machine: there is nothing to write\n");
-    assert_eq!(root.listing(), before);
+    assert_eq!(
+        out,
+        "wrote /run/coreos-init/scripts/1\non the machine: run /run/coreos-init/scripts/1\n"
+    );
+    assert_eq!(root.read("run/coreos-init/scripts/1"), "#!/bin/sh\n");
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn what_is_no_config_is_told_in_few_lines() {
 fn scripts_and_nothing_are_ok() {
     assert_eq!(
         validate("#!/bin/sh\nexit 1\n").1,
-        "standard input: ok (a script: not looked into)\n"
+        "standard input: ok (a script: only its variables are checked)\n"
     );
     assert_eq!(validate("").1, "standard input: ok (empty)\n");
 }

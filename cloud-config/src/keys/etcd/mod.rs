@@ -13,9 +13,12 @@ use super::Draft;
 use super::setting::setting;
 use crate::decoder::{Decoder, Text};
 use crate::finding::{Finding, Span, quoted};
+use crate::outline::Shape;
 use crate::table::KnownKey;
 use crate::tree::Entry;
 use options::{Becomes, OPTIONS};
+
+pub(super) const SHAPE: Shape = Shape::Keys(|| OPTIONS.outline(&[]));
 
 /// The options of a section that have a usable value, in order.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! Every option that a section may have: those of etcd 0.4, of etcd 2 and of etcd 3.5.
 
 use crate::finding::Severity;
+use crate::outline::Shape;
 use crate::syntax::check::Check;
-use crate::table::{KnownKey, Rule, Table, applied, nowhere};
+use crate::table::{KnownKey, Table, key, nowhere};
 
 /// What etcd 3.5 has in place of an option.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +105,7 @@ pub(super) static OPTIONS: Table<Becomes> = Table {
         same("initial_cluster_state", Check::OneOf(&["new", "existing"])),
         same("initial_cluster_token", Check::Text),
         same("discovery", Check::Url),
-        applied("discovery_fallback", Becomes::Fallback),
+        old("discovery_fallback", Becomes::Fallback),
         same("discovery_proxy", Check::Url),
         same("discovery_srv", Check::Domain),
         same("discovery_srv_name", Check::Text),
@@ -144,19 +145,16 @@ pub(super) static OPTIONS: Table<Becomes> = Table {
         same("log_outputs", Check::Text),
         same("log_level", Check::OneOf(&["debug", "info", "warn", "error", "panic", "fatal"])),
         // etcd 0.4.
-        applied("addr", Becomes::Address(CLIENTS)),
-        applied("bind_addr", Becomes::Bind(CLIENTS)),
-        applied("peer_addr", Becomes::Address(PEERS)),
-        applied("peer_bind_addr", Becomes::Bind(PEERS)),
-        applied("peers", Becomes::Peers),
-        applied("peers_file", Becomes::Peers),
+        old("addr", Becomes::Address(CLIENTS)),
+        old("bind_addr", Becomes::Bind(CLIENTS)),
+        old("peer_addr", Becomes::Address(PEERS)),
+        old("peer_bind_addr", Becomes::Bind(PEERS)),
+        old("peers", Becomes::Peers),
+        old("peers_file", Becomes::Peers),
         renamed("peer_election_timeout", "election_timeout", Check::Whole(1)),
         renamed("peer_heartbeat_interval", "heartbeat_interval", Check::Whole(1)),
-        applied("ca_file", Becomes::Authority("trusted_ca_file", "client_cert_auth")),
-        applied(
-            "peer_ca_file",
-            Becomes::Authority("peer_trusted_ca_file", "peer_client_cert_auth"),
-        ),
+        old("ca_file", Becomes::Authority("trusted_ca_file", "client_cert_auth")),
+        old("peer_ca_file", Becomes::Authority("peer_trusted_ca_file", "peer_client_cert_auth")),
         without("cluster_active_size", "every member that is added stays active"),
         without("cluster_remove_delay", "members are removed by a command only"),
         without("cluster_sync_interval", "there are no standbys to keep in step"),
@@ -172,9 +170,9 @@ pub(super) static OPTIONS: Table<Becomes> = Table {
         without("very_verbose", "`log_level` says how much is logged"),
         without("very_very_verbose", "`log_level` says how much is logged"),
         // etcd 2.
-        applied("debug", Becomes::Debug),
+        old("debug", Becomes::Debug),
         without("log_package_levels", "`log_level` says how much is logged"),
-        applied("proxy", Becomes::Proxy),
+        old("proxy", Becomes::Proxy),
         without("proxy_dial_timeout", "there is no proxy"),
         without("proxy_failure_wait", "there is no proxy"),
         without("proxy_read_timeout", "there is no proxy"),
@@ -184,13 +182,17 @@ pub(super) static OPTIONS: Table<Becomes> = Table {
 };
 
 const fn same(name: &'static str, check: Check) -> KnownKey<Becomes> {
-    applied(name, Becomes::Same(check))
+    key(name, check.shape(), "", Becomes::Same(check))
 }
 
 const fn renamed(name: &'static str, today: &'static str, check: Check) -> KnownKey<Becomes> {
-    applied(name, Becomes::Renamed(today, check))
+    key(name, check.shape(), "", Becomes::Renamed(today, check))
+}
+
+const fn old(name: &'static str, becomes: Becomes) -> KnownKey<Becomes> {
+    key(name, Shape::Text, "Translated to what etcd 3.5 has.", becomes)
 }
 
 const fn without(name: &'static str, why: &'static str) -> KnownKey<Becomes> {
-    KnownKey { name, rule: Rule::Ignored("has no effect in etcd 3.5", Some(why)) }
+    crate::table::without(name, "has no effect in etcd 3.5", Some(why))
 }

@@ -43,7 +43,12 @@ impl Section {
             .map(|setting| (variable("ETCD", setting.option), setting.value))
             .collect();
         let sound = self.sound && decoder.findings.errors() == errors;
-        sound.then_some(ServiceSettings { unit: "etcd.service", environment, span: self.span })
+        sound.then_some(ServiceSettings {
+            unit: "etcd.service",
+            secret: false,
+            environment,
+            span: self.span,
+        })
     }
 
     fn given(&self, name: &str) -> Option<&Given> {

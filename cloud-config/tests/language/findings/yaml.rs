@@ -76,7 +76,7 @@ users: []
             "a: &a [*a]
 ",
             &[
-                "1:1: warning: unknown key `a`; known are hostname, ssh_authorized_keys, users, write_files, manage_etc_hosts, coreos",
+                "1:1: warning: unknown key `a`; docs/cloud-config.md has all that are known",
                 "1:8: error: this alias contains itself",
             ],
         ),

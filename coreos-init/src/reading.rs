@@ -1,0 +1,158 @@
+//! A configuration that was found → what is planned from.
+//!
+//! ```text
+//! bytes → Bundle (includes fetched) → addresses → Config + Context (contents and keys fetched)
+//! ```
+//!
+//! The same at boot, in `apply`, `plan` and `try`: only what lies outside differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use cloud_config::{
+    Address, Bundle, Config, Finding, Values, Variable, VariableUse, config_static_addresses,
+    has_errors, network,
+};
+
+use crate::fetched::{Fetcher, Wanted};
+use crate::net::{Lease, facts};
+use crate::plan::Context;
+use crate::source::Found;
+
+/// What lies outside of this program: the network.
+pub trait Outside {
+    /// A lease, if it is needed and the network has one, or if there is one already.
+    fn lease(&mut self, needed: bool) -> Result<Option<Lease>, String>;
+
+    /// The bytes at an address.
+    fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String>;
+}
+
+/// What is known of the machine besides.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine<'a> {
+    /// Its root, for what was fetched before.
+    pub root: &'a Path,
+    /// Whether what is fetched is kept there.
+    pub keep: bool,
+    /// Variables of the environment that say what `$private_ipv4` and the like are.
+    pub overrides: &'a BTreeMap<String, String>,
+    /// Addresses that it has whatever the configuration says.
+    pub fixed: &'a [Address],
+    /// Its id.
+    pub machine_id: &'a str,
+}
+
+/// User-data, understood as far as this machine can.
+#[derive(Debug)]
+pub struct Reading {
+    /// As it was found.
+    pub bundle: Bundle,
+    /// What it says.
+    pub config: Config,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+    /// What a plan depends on besides, without what the root has.
+    pub context: Context,
+    /// What the variables stand for.
+    pub values: facts::Values,
+    /// Where they are used.
+    pub uses: Vec<VariableUse>,
+    /// What kept something from being understood, one line each.
+    pub failures: Vec<String>,
+    /// What the operator should know, one line each.
+    pub notes: Vec<String>,
+}
+
+impl Reading {
+    /// Understands what was found.
+    pub fn new(found: &Found, machine: &Machine<'_>, outside: &mut dyn Outside) -> Reading {
+        let (mut failures, mut notes) = (Vec::new(), Vec::new());
+        let network = network(found, &mut failures, &mut notes);
+
+        let (bundle, asked) = {
+            let mut get = |wanted: &Wanted| outside.get(wanted);
+            let mut fetcher = Fetcher::new(machine.root, machine.keep, &mut get);
+            let bundle = Bundle::read(&found.name, &found.user_data, &mut |include| {
+                fetcher.fetch(&Wanted::from(include)).map(Some)
+            });
+            (bundle, fetcher.into_used())
+        };
+        let uses = bundle.variables();
+        let (draft, _) = bundle.decode(&Values::Unknown);
+        let mut fixed = network.static_addresses();
+        fixed.extend(config_static_addresses(&draft));
+        fixed.extend(machine.fixed);
+        let values_with = |lease: Option<&Lease>| {
+            facts::values(machine.overrides, &found.meta_data, &fixed, lease)
+        };
+        let mut values = values_with(None);
+        let used: Vec<Variable> =
+            uses.iter().filter(|used| !used.optional).map(|used| used.variable).collect();
+        match outside.lease(facts::needs_network(false, &used, &values)) {
+            Ok(Some(lease)) => values = values_with(Some(&lease)),
+            Ok(None) => {}
+            Err(why) => failures.push(why),
+        }
+        name(&draft, machine, &mut values);
+
+        let (config, findings) = bundle.decode(&Values::Known(&values.map));
+        let mut get = |wanted: &Wanted| outside.get(wanted);
+        let mut fetcher = Fetcher::new(machine.root, machine.keep, &mut get).after(asked);
+        // What is refused is not worth waiting for.
+        let fetched = match has_errors(&findings) {
+            true => BTreeMap::new(),
+            false => {
+                let answers = fetcher.fetch_all(&config);
+                fetcher.forget_others();
+                answers
+            }
+        };
+        let context = Context {
+            values: values.map.clone(),
+            hostname: found.meta_data.hostname.clone(),
+            keys: found.meta_data.public_keys.clone(),
+            fetched,
+            machine_id: machine.machine_id.to_string(),
+            network: network.to_networkd(),
+            ..Context::default()
+        };
+        Reading { bundle, config, findings, context, values, uses, failures, notes }
+    }
+
+    /// The variables that are used without a value, where that is an error.
+    pub fn unknown(&self) -> BTreeSet<Variable> {
+        let needed = self.uses.iter().filter(|used| !used.optional).map(|used| used.variable);
+        needed.filter(|variable| !self.values.map.contains_key(variable)).collect()
+    }
+}
+
+/// The configuration's own name for the machine comes before the platform's.
+fn name(draft: &Config, machine: &Machine<'_>, values: &mut facts::Values) {
+    let overridden = facts::override_name(Variable::Hostname);
+    if machine.overrides.get(overridden).is_some_and(|name| !name.trim().is_empty()) {
+        return;
+    }
+    if let Some(name) = draft.hostname.as_ref().filter(|name| !name.value.contains('$')) {
+        values.set(Variable::Hostname, name.value.clone(), "hostname in the configuration");
+    }
+}
+
+/// The network description beside the user-data.
+fn network(found: &Found, failures: &mut Vec<String>, notes: &mut Vec<String>) -> network::Network {
+    let Some(described) = &found.network else { return network::Network::default() };
+    let name = described.format.name();
+    let Ok(text) = std::str::from_utf8(&described.text) else {
+        failures.push(format!("{name}: not UTF-8 text"));
+        return network::Network::default();
+    };
+    let (network, findings) = network::parse(described.format, text);
+    for finding in &findings {
+        let line = finding.line(name);
+        match has_errors(std::slice::from_ref(finding)) {
+            true => failures.push(line),
+            false => notes.push(line),
+        }
+    }
+    network
+}
