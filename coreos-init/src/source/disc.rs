@@ -15,7 +15,7 @@ use host::error::chain;
 use nix::libc;
 
 use super::config_files::{self, Files};
-use super::{Glance, Places, SourceName, Survey};
+use super::{Found, Glance, Places, SourceName, Survey};
 
 /// Labels of config drives and NoCloud, in any case: FAT has upper case only.
 pub(super) const LABELS: [&str; 2] = ["config-2", "cidata"];
@@ -66,8 +66,8 @@ pub(super) fn look(places: &Places, survey: &mut Survey) {
 pub fn from_disc(path: &Path) -> Result<Found, String> {
     let place = path.display();
     match open(path) {
-        Sight::Config(mut disc) => read_files(&place.to_string(), &mut disc)
-            .map_err(|error| format!("{place}: {}", chain(&error))),
+        Sight::Config(mut disc) => config_files::read(&place.to_string(), &mut disc)
+            .map_err(|reason| format!("{place}: {reason}")),
         Sight::Broken(reason) => Err(format!("{place}: {reason}")),
         Sight::Other => Err(format!("{place} is no disc labelled {}", LABELS.join(" or "))),
     }
