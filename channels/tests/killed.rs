@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,7 +13,9 @@ use std::time::Duration;
 use channels::policy::{Channel, Rollout};
 use channels::publish::ceremony::{Staged, keys_of, rotate_channel, set_keys, stage};
 use channels::publish::operations::{self, PublishOptions};
+use channels::publish::packing::{Packing, PatchFrom, Source};
 use channels::publish::payload::Payload;
+use channels::publish::retire::retire;
 use channels::publish::{
     Draft, Keyring, Lifetimes, Plan, Protection, PublishError, Repository, State,
 };
@@ -38,6 +41,7 @@ fn copy_tree(from: &Path, to: &Path) {
 /// A repository with two releases in alpha and one in beta.
 fn workshop() -> Workshop {
     let workshop = Workshop::with_repository();
+    workshop.publish("0.9");
     workshop.publish("1.0");
     workshop.publish("1.1");
     workshop.good("promote 1.0 --to beta --soak 0s");
@@ -79,12 +83,28 @@ type Operation = for<'s> fn(&Workshop, &'s State) -> Result<Draft<'s>, PublishEr
 
 #[test]
 fn clients_accept_what_a_dead_publisher_leaves() {
-    let operations: [(&str, Operation); 6] = [
+    let operations: [(&str, Operation); 8] = [
         ("publish", |workshop, state| {
             let payload = Payload::read(&workshop.path("release-1.2"))?;
             let options = PublishOptions::default();
             operations::publish(state, payload, Channel::Alpha, options, now())
         }),
+        ("publish with packs", |workshop, state| {
+            let payload = Payload::read(&workshop.path("release-1.2"))?;
+            let (version, parts) = (payload.version.clone(), payload.files.clone());
+            let options = PublishOptions::default();
+            let mut draft = operations::publish(state, payload, Channel::Alpha, options, now())?;
+            let packing = Packing { from: PatchFrom::Newest(2), threads: NonZero::<usize>::MIN };
+            let old = packing.from.choose(state, Channel::Alpha, &version)?;
+            let repository = Repository::at(workshop.repository());
+            let (source, scratch) = (Source { version: &version, parts }, workshop.path("scratch"));
+            let packs =
+                packing.build(&repository, &source, true, &old, &scratch, &mut |_: &str| ())?;
+            assert_eq!(packs.len(), 6);
+            operations::add_packs(&mut draft, Channel::Alpha, packs);
+            Ok(draft)
+        }),
+        ("retire", |_, state| retire(state, &["0.9".parse().unwrap()])),
         ("promote", |workshop, state| {
             let (repository, version) =
                 (Repository::at(workshop.repository()), "1.1".parse().unwrap());

@@ -20,7 +20,7 @@ fn a_release_goes_from_alpha_to_beta_to_stable() {
     assert_eq!(workshop.versions("beta"), ["1.1", "1.0"]);
     assert_eq!(workshop.versions("stable"), ["1.0"]);
     let good = workshop.good("verify");
-    assert!(good.starts_with("good: metadata, rules and 20 files"), "{good}");
+    assert!(good.starts_with("good: metadata, rules and 34 files"), "{good}");
     let offered = workshop.client().update(&workshop.repository()).unwrap();
     assert_eq!(offered, [vec!["1.0", "1.1"], vec!["1.0", "1.1"], vec!["1.0"]]);
     // What is the same is stored once.
@@ -207,18 +207,39 @@ fn differences_are_packages_sizes_and_what_is_fetched() {
         "  bash 5.2 -> 5.3",
         "  + new 2",
         "  - old 1",
-        "before compression: 4.0 KiB of new blocks",
+        "new blocks        4.0 KiB",
+        "a machine on 1.0 fetches, of ",
+        "  by the patch   ",
     ] {
         assert!(told.contains(line), "{told}");
     }
     let value: Value = serde_json::from_str(&workshop.good("diff 1.0 1.1 --json")).unwrap();
     assert_eq!(value["new_blocks"], 4096);
     assert_eq!(value["sizes"]["root"], json!([4 * 4096, 6 * 4096]));
-    let rest = 2 * 4096 + "a kernel for 1.1".len() as u64;
-    assert_eq!(value["download"], 4096 + rest);
-    assert_eq!(value["whole"], 6 * 4096 + rest);
+    // The patch is what is in the repository; frames are those with something new.
+    let size = |name: &str| {
+        let mut files = fs::read_dir(workshop.repository().join("targets/alpha")).unwrap();
+        let file = files.find_map(|file| {
+            let file = file.unwrap();
+            file.file_name().to_str().unwrap().ends_with(name).then(|| file.metadata().unwrap())
+        });
+        file.unwrap().len()
+    };
+    let patch = size("1.1.from_1.0.root.patch") + size("1.1.from_1.0.efi.patch");
+    assert_eq!(value["patch"], patch);
+    let full = size("1.1.root.zst") + size("1.1.efi.zst");
+    assert_eq!(value["full"], full);
+    assert_eq!(value["frames"], full + 2 * 4096);
     let same: Value = serde_json::from_str(&workshop.good("diff 1.1 1.1 --json")).unwrap();
     assert_eq!(same["new_blocks"], 0);
+    assert_eq!(same["patch"], Value::Null);
+    // Without packs a machine fetches plain files.
+    workshop.release("1.2", &[1], &[]);
+    workshop.good("publish release-1.2 --no-packs");
+    let plain: Value = serde_json::from_str(&workshop.good("diff 1.1 1.2 --json")).unwrap();
+    assert_eq!((&plain["patch"], &plain["frames"]), (&Value::Null, &Value::Null));
+    assert_eq!(plain["full"], 2 * 4096 + "a kernel for 1.2".len());
+    assert!(workshop.good("diff 1.1 1.2").contains("by the patch   there is none for this step"));
 }
 
 #[test]

@@ -48,6 +48,14 @@ pub(super) enum Command {
     Rollout(RolloutArguments),
     /// Let no further machine take a release.
     Halt(HaltArguments),
+    /// Take old releases out of all channels. Their files stay until `prune`.
+    Retire(RetireArguments),
+    /// Remove files that no machine can still want.
+    Prune {
+        /// How long they must have been unneeded: longer than any download takes.
+        #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "7d")]
+        after: Duration,
+    },
     /// Sign again what expires, to be run every day: always the timestamp, and what is half over.
     Refresh {
         /// Sign everything again but the root, whatever passphrase it needs.
@@ -191,6 +199,20 @@ pub(super) enum Start {
     In(Duration),
 }
 
+/// Which packs are made, from which machines fetch less than a whole release.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PackArguments {
+    /// Make a patch for machines on this version; may be given several times.
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["patch_newest", "no_packs"])]
+    pub(super) patch_from: Vec<Version>,
+    /// Make patches for machines on as many of the channel's newest releases.
+    #[arg(long, value_name = "COUNT", default_value_t = 3, conflicts_with = "no_packs")]
+    pub(super) patch_newest: usize,
+    /// Make none: machines fetch the plain files.
+    #[arg(long)]
+    pub(super) no_packs: bool,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct PublishArguments {
     /// The directory with the release: manifest, root, verity tree and kernel image.
@@ -205,6 +227,8 @@ pub(super) struct PublishArguments {
     #[arg(long, value_name = "VERSION")]
     pub(super) min_version: Option<Version>,
     #[command(flatten)]
+    pub(super) packs: PackArguments,
+    #[command(flatten)]
     pub(super) schedule: Schedule,
 }
 
@@ -218,6 +242,8 @@ pub(super) struct PromoteArguments {
     /// How long the channel before must have carried it.
     #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "24h")]
     pub(super) soak: Duration,
+    #[command(flatten)]
+    pub(super) packs: PackArguments,
     #[command(flatten)]
     pub(super) schedule: Schedule,
 }
@@ -250,6 +276,16 @@ pub(super) struct HaltArguments {
     /// Let it go on.
     #[arg(long, conflicts_with = "reason")]
     pub(super) undo: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["versions", "keep"])))]
+pub(super) struct RetireArguments {
+    /// The releases.
+    pub(super) versions: Vec<Version>,
+    /// All but as many of each channel's newest ones.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) keep: Option<u64>,
 }
 
 #[derive(Debug, Args)]

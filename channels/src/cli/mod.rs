@@ -40,6 +40,8 @@ pub(crate) fn run(arguments: Arguments, now: fn() -> Time) -> Result<bool, Publi
         Command::Promote(promote) => releases::promote(&context, &promote)?,
         Command::Rollout(rollout) => releases::rollout(&context, &rollout)?,
         Command::Halt(halt) => releases::halt(&context, &halt)?,
+        Command::Retire(retire) => releases::retire(&context, &retire)?,
+        Command::Prune { after } => releases::prune(&context, after)?,
         Command::Refresh { all } => releases::refresh(&context, all)?,
         Command::Verify => return inspect::verify(&context),
         Command::Status { json } => inspect::status(&context, json)?,

@@ -53,6 +53,21 @@ impl Decoder {
         index.check_segment(segment, out)
     }
 
+    /// Makes a segment of a record that is in no pack yet; who makes packs tries each.
+    #[cfg(feature = "publisher")]
+    pub(crate) fn try_patch(
+        &mut self,
+        segment: usize,
+        record: &[u8],
+        old: &(impl ReadAt + ?Sized),
+        old_size: u64,
+        out: &mut [u8],
+    ) -> Result<(), PayloadError> {
+        let record = record::parse(record, out.len(), old_size)
+            .map_err(|reason| PayloadError::Record { segment, reason })?;
+        self.apply(segment, &record, old, old_size, out)
+    }
+
     fn apply(
         &mut self,
         segment: usize,

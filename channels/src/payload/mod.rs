@@ -27,6 +27,9 @@ pub use decode::Decoder;
 pub use index::{Entry, Index, IndexInfo, Segment, index_length};
 pub use leaves::Leaves;
 
+#[cfg(feature = "publisher")]
+pub(crate) use record::write_varint;
+
 /// Bytes in a block: of dm-verity, of EROFS and of what a patch copies.
 pub const BLOCK: usize = 4096;
 /// Bytes in a segment; the last one of a file may be shorter.
@@ -52,6 +55,9 @@ impl ReadAt for File {
 
 impl ReadAt for [u8] {
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
         let start = usize::try_from(offset).ok();
         let end = start.and_then(|start| start.checked_add(buffer.len()));
         let range = start.zip(end).and_then(|(start, end)| self.get(start..end));

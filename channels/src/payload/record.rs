@@ -127,8 +127,8 @@ impl Input<'_> {
 }
 
 /// Appends a number as [`Input::number`] reads it.
-#[cfg(test)]
-pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+#[cfg(any(test, feature = "publisher"))]
+pub(crate) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

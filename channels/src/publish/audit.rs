@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::pack_audit::check_packs;
 use super::payload::Manifest;
 use super::{PublishError, Repository, State};
 use crate::client::Target;
@@ -61,6 +62,7 @@ pub fn audit(repository: &Repository, now: Time) -> Result<Audit, PublishError> 
         }
         carried.insert(Some(channel), good);
     }
+    audit.errors.extend(check_packs(repository, &state));
     audit.check_strays(repository.path(), &known);
     Ok(audit)
 }
@@ -153,7 +155,7 @@ impl Audit {
             } else if let Some(target) = path.strip_prefix("targets/")
                 && !known.contains(target)
             {
-                self.warnings.push(format!("no channel speaks of {path}"));
+                self.warnings.push(format!("no channel speaks of {path}: see `channels prune`"));
             }
         }
     }

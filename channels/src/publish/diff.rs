@@ -3,20 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::path::Path;
 
-use disk::verity::{BLOCK, Superblock, partition_size};
+use disk::verity::BLOCK;
 use serde::Serialize;
 
 use super::audit::read_manifest;
 use super::overview::format_size;
+use super::packing::pack_source;
 use super::{PublishError, Repository, State};
 use crate::client::Target;
-use crate::offer::{Offer, Part};
-
-/// Bytes of a hash in the tree.
-const HASH: usize = 32;
+use crate::offer::{Offer, Pack, Part};
+use crate::payload::{self, Index, Leaves, index_length};
 
 /// What changes from one release to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,11 +30,15 @@ pub struct Difference {
     pub sizes: BTreeMap<String, (u64, u64)>,
     /// Bytes of the new root in blocks that the old one does not have.
     pub new_blocks: u64,
-    /// Bytes that a machine fetches at most: new blocks, the tree and the kernel image, before
-    /// any compression.
-    pub download: u64,
-    /// Bytes of the whole new release.
-    pub whole: u64,
+    /// Bytes that a machine fetches by the patches that were made for this step; `None` if there
+    /// are none.
+    pub patch: Option<u64>,
+    /// Bytes that it fetches by frames: those of all segments with a block that it does not have,
+    /// the kernel image's, and the tree to find that out. `None` if there are no frames.
+    pub frames: Option<u64>,
+    /// Bytes of the whole new release, compressed if it has frames: what a machine fetches that
+    /// has nothing.
+    pub full: u64,
 }
 
 /// What happens to the packages.
@@ -90,7 +93,7 @@ pub fn diff(
     from: &str,
     to: &str,
 ) -> Result<Difference, PublishError> {
-    let (old, new) = (find(state, from)?, find(state, to)?);
+    let (old, new) = (state.find(from)?, state.find(to)?);
     let packages = Packages::between(
         &read_manifest(repository, &old)?.packages,
         &read_manifest(repository, &new)?.packages,
@@ -102,49 +105,83 @@ pub fn diff(
         repository.target_path(&Target::consistent(&offer.path(part), offer.files[&part].clone()))
     };
     let read = |path: &Path| leaves(path).map_err(PublishError::file("read", path));
-    let (old_salt, old_leaves) = read(&path(&old, Part::Verity))?;
-    let (new_salt, mut new_leaves) = read(&path(&new, Part::Verity))?;
-    if old_salt == new_salt {
-        new_leaves.retain(|hash| !old_leaves.contains(hash));
-    }
-    let new_blocks = new_leaves.len() as u64 * BLOCK;
-    let rest = size(&new, Part::Verity) + size(&new, Part::Uki);
+    let (old_tree, new_tree) = (read(&path(&old, Part::Verity))?, read(&path(&new, Part::Verity))?);
+    let new_blocks = NewBlocks::between(&old_tree, &new_tree);
+    let tree = size(&new, Part::Verity);
+    let patches = [
+        new.patch(Part::Root, &pack_source(&old, Part::Root).id),
+        new.patch(Part::Uki, &pack_source(&old, Part::Uki).id),
+    ];
+    let all = |packs: [Option<&Pack>; 2]| match packs {
+        [Some(root), Some(uki)] => Some([root.file.length, uki.file.length]),
+        _ => None,
+    };
+    let whole = all([new.frames(Part::Root), new.frames(Part::Uki)]);
+    let frames = match whole {
+        None => None,
+        Some([_, uki]) => {
+            let index = root_index(repository, &new)?;
+            let ranges = new_blocks.segments.iter().map(|number| index.segment(*number));
+            let ranges: Result<Vec<_>, _> = ranges.collect();
+            let lengths =
+                ranges.map_err(|error| PublishError::Incomplete { what: error.to_string() })?;
+            let lengths = lengths.iter().map(|segment| segment.record.end - segment.record.start);
+            Some(lengths.sum::<u64>() + uki + tree + index_length(index.len()) as u64)
+        }
+    };
+    let plain = size(&new, Part::Root) + tree + size(&new, Part::Uki);
     Ok(Difference {
         from: from.to_owned(),
         to: to.to_owned(),
         packages,
         sizes: sizes.into(),
-        new_blocks,
-        download: new_blocks + rest,
-        whole: size(&new, Part::Root) + rest,
+        new_blocks: new_blocks.bytes,
+        patch: all(patches).map(|sizes| sizes.iter().sum()),
+        frames,
+        full: whole.map_or(plain, |sizes| sizes.iter().sum()),
     })
 }
 
-fn find(state: &State, version: &str) -> Result<Offer, PublishError> {
-    let missing = || PublishError::NoRelease { version: version.to_owned() };
-    let channel = *state.carriers(version).first().ok_or_else(missing)?;
-    let mut offers = state.offers(channel).into_iter();
-    offers.find(|offer| offer.release.version.as_str() == version).ok_or_else(missing)
+/// What of a new root an old one does not have.
+struct NewBlocks {
+    /// Bytes of these blocks, each once.
+    bytes: u64,
+    /// The segments that they are in.
+    segments: BTreeSet<usize>,
 }
 
-/// The salt of a tree, and the hashes of all data blocks, each once.
-fn leaves(path: &Path) -> io::Result<(Vec<u8>, BTreeSet<[u8; HASH]>)> {
-    let mut file = File::open(path)?;
-    let superblock = Superblock::read(&mut file).map_err(io::Error::other)?;
-    let blocks = superblock.data_blocks;
-    let hash_blocks = blocks.div_ceil(BLOCK / HASH as u64);
-    let end = partition_size(blocks);
-    // The level nearest to the data comes last. A single block has no tree over it.
-    let start = if blocks > 1 { end.saturating_sub(hash_blocks * BLOCK) } else { end };
-    file.seek(SeekFrom::Start(start))?;
-    let mut reader = io::BufReader::new(file);
-    let mut found = BTreeSet::new();
-    for _ in 0..if blocks > 1 { blocks } else { 0 } {
-        let mut hash = [0; HASH];
-        reader.read_exact(&mut hash)?;
-        found.insert(hash);
+impl NewBlocks {
+    fn between(old: &Leaves, new: &Leaves) -> NewBlocks {
+        let known: BTreeSet<_> = match old.salt() == new.salt() {
+            true => old.hashes().iter().collect(),
+            false => BTreeSet::new(),
+        };
+        let (mut fresh, mut segments) = (BTreeSet::new(), BTreeSet::new());
+        for (number, hash) in new.hashes().iter().enumerate() {
+            if !known.contains(hash) {
+                fresh.insert(hash);
+                segments.insert(number * payload::BLOCK / payload::SEGMENT);
+            }
+        }
+        NewBlocks { bytes: fresh.len() as u64 * BLOCK, segments }
     }
-    Ok((superblock.salt, found))
+}
+
+/// The index of the frames of a release's root.
+fn root_index(repository: &Repository, offer: &Offer) -> Result<Index, PublishError> {
+    let missing = || PublishError::Incomplete { what: "no frames".to_owned() };
+    let pack = offer.frames(Part::Root).ok_or_else(missing)?;
+    let path = repository.target_path(&Target::consistent(&pack.path, pack.file.clone()));
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(pack.info.index.length).read_to_end(&mut bytes))
+        .map_err(PublishError::file("read", &path))?;
+    Index::parse(&bytes, &pack.info.index)
+        .map_err(|error| PublishError::Incomplete { what: format!("{}: {error}", pack.path) })
+}
+
+fn leaves(path: &Path) -> io::Result<Leaves> {
+    Leaves::read(&mut File::open(path)?)
 }
 
 impl fmt::Display for Difference {
@@ -163,14 +200,20 @@ impl fmt::Display for Difference {
         for (part, (before, after)) in &self.sizes {
             writeln!(f, "{part:<8} {:>12} -> {}", format_size(*before), format_size(*after))?;
         }
-        let percent = u128::from(self.download) * 100 / u128::from(self.whole.max(1));
-        let (download, whole) = (format_size(self.download), format_size(self.whole));
-        writeln!(
-            f,
-            "a machine on {from} fetches {download} of {whole} ({percent} %) before compression: \
-             {} of new blocks, the tree and the kernel image",
-            format_size(self.new_blocks)
-        )
+        let share = |bytes: u64| {
+            let thousandths = u128::from(bytes) * 1000 / u128::from(self.full.max(1));
+            format!("{} ({}.{} %)", format_size(bytes), thousandths / 10, thousandths % 10)
+        };
+        writeln!(f, "new blocks   {:>12}", format_size(self.new_blocks))?;
+        writeln!(f, "a machine on {from} fetches, of {} for a new one:", format_size(self.full))?;
+        match self.patch {
+            Some(bytes) => writeln!(f, "  by the patch   {}", share(bytes))?,
+            None => writeln!(f, "  by the patch   there is none for this step")?,
+        }
+        match self.frames {
+            Some(bytes) => writeln!(f, "  by frames      {}", share(bytes)),
+            None => writeln!(f, "  by frames      there are none"),
+        }
     }
 }
 

@@ -41,6 +41,16 @@ pub enum PublishError {
          `channels root import FILE`"
     )]
     Unfinished,
+    /// A release cannot be retired.
+    #[error("{version} stays in {channel}: {reason}")]
+    Needed {
+        /// The release.
+        version: String,
+        /// Where it is needed.
+        channel: Channel,
+        /// What for.
+        reason: String,
+    },
     /// Another publisher is at work.
     #[error("another publisher is at work in {path}", path = path.display())]
     Locked {

@@ -12,6 +12,10 @@
 pub mod key_file; // keys as PEM files
 mod keyring; // the directory of the keys; signing
 
+pub mod packs; // parts as frames and patches
+
+pub mod packing; // which of them a release has
+
 pub mod payload; // the image builder's directory → a release
 mod repository; // the directory → the newest metadata
 
@@ -23,9 +27,12 @@ mod draft; // what changes → signed files
 
 mod plan; // the files, in order, onto the disk
 
+pub mod retire; // out of the channels, then off the disk
+
 pub mod audit; // everything checked, offline
 pub mod diff; // one release against another
-pub mod overview; // what there is
+pub mod overview;
+mod pack_audit; // and every pack taken apart // what there is
 
 mod error;
 

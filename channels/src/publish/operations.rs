@@ -1,17 +1,19 @@
 //! What a publisher does to channels: each operation turns the present state into a draft.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use disk::version::Version;
 use serde_json::{Value, json};
 
 use super::draft::{Draft, Lifetimes, delegation};
+use super::packing::BuiltPack;
 use super::payload::Payload;
 use super::plan::Step;
 use super::{Keyring, PublishError, Repository, State};
 use crate::client::Target;
 use crate::metadata::{RoleKeys, TargetFile};
-use crate::offer::Part;
+use crate::offer::{PackInfo, Part};
 use crate::policy::{Channel, Halt, NotAllowed, Release, Rollout, may_enter, may_promote};
 use crate::time::Time;
 
@@ -81,6 +83,10 @@ pub fn promote<'a>(
     let offer = offers.into_iter().find(|offer| offer.release.version == *version);
     let offer = offer.ok_or_else(|| not_carried(version, earlier))?;
     let mut draft = Draft::of(state);
+    for pack in &offer.packs {
+        let from = repository.target_path(&Target::consistent(&pack.path, pack.file.clone()));
+        add_pack(&mut draft, channel, &pack.info, pack.file.clone(), from);
+    }
     for part in Part::ALL {
         let file = &offer.files[&part];
         let from = repository.target_path(&Target::consistent(&offer.path(part), file.clone()));
@@ -101,7 +107,7 @@ fn add_target(
     mut file: TargetFile,
     step: impl FnOnce(Target) -> Step,
 ) {
-    file.custom = serde_json::Map::new();
+    file.custom.retain(|name, _| name == "verity");
     if part == Part::Manifest {
         file.custom.insert("release".to_owned(), release_value(release));
     } else {
@@ -110,6 +116,27 @@ fn add_target(
     }
     let path = part.path(channel, &release.version);
     draft.add_file(step(Target::consistent(&path, file.clone())));
+    draft.channel(channel).targets.insert(path, file);
+}
+
+/// Adds packs that were made for a release of the channel.
+pub fn add_packs(draft: &mut Draft<'_>, channel: Channel, packs: Vec<BuiltPack>) {
+    for BuiltPack { info, file, path } in packs {
+        add_pack(draft, channel, &info, file, path);
+    }
+}
+
+/// Adds a pack that is in this repository's file system.
+fn add_pack(
+    draft: &mut Draft<'_>,
+    channel: Channel,
+    info: &PackInfo,
+    file: TargetFile,
+    from: PathBuf,
+) {
+    let path = info.path(channel);
+    let target = Target::consistent(&path, file.clone());
+    draft.add_file(Step::Place { from, link: true, target });
     draft.channel(channel).targets.insert(path, file);
 }
 

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::PublishError;
 use crate::metadata::{Hashes, TargetFile};
-use crate::offer::Part;
+use crate::offer::{Part, TreeInfo};
 
 /// The largest manifest that is read, in bytes.
 const MAX_MANIFEST: u64 = 8 << 20;
@@ -127,7 +127,14 @@ impl Payload {
             }
             files.insert(part, (path, file));
         }
-        check_tree(&files[&Part::Root].0, &files[&Part::Verity].0, root_hash).map_err(wrong)?;
+        let superblock =
+            check_tree(&files[&Part::Root].0, &files[&Part::Verity].0, root_hash).map_err(wrong)?;
+        if let Some((_, tree)) = files.get_mut(&Part::Verity) {
+            let salt = hex::encode(&superblock.salt);
+            let info = TreeInfo { uuid: superblock.uuid.to_string(), salt };
+            let value = serde_json::to_value(info).expect("only strings for names");
+            tree.custom.insert("verity".to_owned(), value);
+        }
         Ok(Payload { version, root_hash, files })
     }
 }
@@ -152,7 +159,7 @@ fn find_manifest(directory: &Path) -> Result<PathBuf, PublishError> {
 }
 
 /// Size and hash of a file.
-fn file_of(path: &Path) -> Result<TargetFile, PublishError> {
+pub(super) fn file_of(path: &Path) -> Result<TargetFile, PublishError> {
     let mut hasher = Sha256::new();
     let mut file = File::open(path).map_err(PublishError::file("read", path))?;
     let mut buffer = vec![0; 1 << 20];
@@ -172,7 +179,7 @@ fn file_of(path: &Path) -> Result<TargetFile, PublishError> {
 
 /// Checks that the tree is the one over the root and has the root hash: with any other, machines
 /// would boot to I/O errors.
-fn check_tree(root: &Path, tree: &Path, expected: RootHash) -> Result<(), String> {
+fn check_tree(root: &Path, tree: &Path, expected: RootHash) -> Result<Superblock, String> {
     let show = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let stored = fs::read(tree).map_err(|error| show(tree, &error))?;
     let superblock =
@@ -194,5 +201,5 @@ fn check_tree(root: &Path, tree: &Path, expected: RootHash) -> Result<(), String
     if built.into_inner() != stored {
         return Err("the verity tree is not the one over the root".to_owned());
     }
-    Ok(())
+    Ok(superblock)
 }

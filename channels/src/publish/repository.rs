@@ -78,7 +78,19 @@ impl Repository {
         Ok(Lock { _file: file })
     }
 
+    /// Where a publisher makes what it then brings in; not served, and removed by the next one.
+    pub fn scratch(&self) -> PathBuf {
+        self.directory.join(".scratch")
+    }
+
     fn remove_leftovers(&self) -> Result<(), PublishError> {
+        let scratch = self.scratch();
+        match fs::remove_dir_all(&scratch) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(PublishError::file("remove", scratch)(error));
+            }
+            _ => {}
+        }
         let mut directories = vec![self.directory.join("metadata"), self.directory.join("targets")];
         directories.extend(Channel::PATH.map(|channel| directories[1].join(channel.name())));
         for directory in directories {
@@ -253,6 +265,13 @@ impl State {
     /// What a channel says of its releases, the oldest first.
     pub fn releases(&self, channel: Channel) -> Vec<Release> {
         self.offers(channel).into_iter().map(|offer| offer.release).collect()
+    }
+
+    /// A release, as the first channel has it that carries it.
+    pub fn find(&self, version: &str) -> Result<Offer, PublishError> {
+        let mut offers = Channel::PATH.into_iter().flat_map(|channel| self.offers(channel));
+        let found = offers.find(|offer| offer.release.version.as_str() == version);
+        found.ok_or_else(|| PublishError::NoRelease { version: version.to_owned() })
     }
 
     /// The channels that carry a version.
