@@ -6,6 +6,7 @@
 //! root bytes → Superblock → tree, RootHash → partition GUIDs, dm target
 //! a file name on the ESP → Entry → the name after a try, or for good
 //! a config disc → Disc → the files asked for
+//! a packed disk → Header → where its data go on a disk
 //! ```
 //!
 //! All I/O goes through `Read`, `Write` and `Seek` arguments: nothing here
@@ -28,3 +29,4 @@ pub mod entry;
 pub mod version;
 
 pub mod disc;
+pub mod packed;

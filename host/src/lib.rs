@@ -6,6 +6,7 @@
 //! - [`command`]: running another program and saying what it complained about.
 //! - [`log`]: messages with priorities, to a terminal, the journal or the kernel's log.
 //! - [`http`]: fetching a small document with every wait, size and retry bounded.
+//! - [`modules`]: kernel modules that an initrd carries, loaded as the hardware asks.
 //! - [`error`]: an error and its causes as one line.
 //!
 //! Nothing here reads the environment or the clock of the day, or prints an error.
@@ -15,4 +16,5 @@ pub mod durable;
 pub mod error;
 pub mod http;
 pub mod log;
+pub mod modules;
 mod privileged_port;

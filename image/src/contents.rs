@@ -5,8 +5,14 @@
 //! from this.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use disk::gpt::{GptError, Table};
+use disk::layout::SECTOR;
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
 
 use crate::sparse::{CHUNK, Sparse};
 
@@ -17,17 +23,61 @@ pub struct Contents {
     large: Vec<Placed>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Placed {
     first_chunk: u64,
     len: u64,
-    file: File,
+    /// Where in the file it begins.
+    from: u64,
+    file: Arc<File>,
 }
 
 impl Contents {
     /// A disk that holds what `small` does.
     pub fn new(small: Sparse) -> Contents {
         Contents { small, large: Vec::new() }
+    }
+
+    /// The disk that is in a raw image, whose holes are known to be empty.
+    pub fn of_raw(file: File) -> io::Result<Contents> {
+        let size = file.metadata()?.len();
+        let mut contents = Contents::new(Sparse::new(size));
+        let file = Arc::new(file);
+        let chunk = CHUNK as u64;
+        let mut at = 0;
+        while let Some(data) = seek(&file, at, Whence::SeekData)? {
+            let hole = seek(&file, data, Whence::SeekHole)?.unwrap_or(size);
+            // Whole chunks: a hole in one reads as zeros.
+            let (start, end) = (data / chunk * chunk, hole.next_multiple_of(chunk).min(size));
+            let start = start.max(at);
+            if start < end {
+                let (first_chunk, len) = (start / chunk, end - start);
+                contents.large.push(Placed { first_chunk, len, from: start, file: file.clone() });
+            }
+            at = end;
+        }
+        Ok(contents)
+    }
+
+    /// The same disk with `size` bytes, and its partition table's backup at the new end.
+    pub fn resized(&self, size: u64) -> Result<Contents, GptError> {
+        let mut reader = Reader { contents: self, position: 0 };
+        let mut table = Table::read(&mut reader)?;
+        table.move_backup_to_end(size / SECTOR)?;
+        let mut small = Sparse::new(size);
+        for (number, bytes) in self.small.chunks() {
+            small.write_at(number * CHUNK as u64, bytes);
+        }
+        let mut first = vec![0; CHUNK];
+        self.read_chunk(0, &mut first).map_err(|source| GptError::Write { source })?;
+        small.write_at(0, &first);
+        table.write(&mut small)?;
+        Ok(Contents { small, large: self.large.clone() })
+    }
+
+    /// Reads the disk as a stream.
+    pub fn reader(&self) -> impl Read + Seek {
+        Reader { contents: self, position: 0 }
     }
 
     /// Places the whole of a file at `offset`, a multiple of [`CHUNK`].
@@ -37,7 +87,8 @@ impl Contents {
         if !fits || !offset.is_multiple_of(CHUNK as u64) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        self.large.push(Placed { first_chunk: offset / CHUNK as u64, len, file });
+        let first_chunk = offset / CHUNK as u64;
+        self.large.push(Placed { first_chunk, len, from: 0, file: Arc::new(file) });
         Ok(())
     }
 
@@ -75,10 +126,51 @@ impl Contents {
             if index < placed.chunks() {
                 let offset = index * CHUNK as u64;
                 let length = (placed.len - offset).min(CHUNK as u64) as usize;
-                return placed.file.read_exact_at(&mut buffer[..length], offset);
+                return placed.file.read_exact_at(&mut buffer[..length], placed.from + offset);
             }
         }
         Ok(())
+    }
+}
+
+/// Where the next data, or the next hole, begins; none if there is none.
+fn seek(file: &File, at: u64, whence: Whence) -> io::Result<Option<u64>> {
+    let at = i64::try_from(at).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    match lseek(file, at, whence) {
+        Ok(found) => Ok(u64::try_from(found).ok()),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// A disk read from front to end.
+struct Reader<'a> {
+    contents: &'a Contents,
+    position: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.contents.size().saturating_sub(self.position);
+        let start = (self.position % CHUNK as u64) as usize;
+        let count = buffer.len().min(CHUNK - start).min(usize::try_from(left).unwrap_or(CHUNK));
+        let mut chunk = vec![0; CHUNK];
+        self.contents.read_chunk(self.position / CHUNK as u64, &mut chunk)?;
+        buffer[..count].copy_from_slice(&chunk[start..start + count]);
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Reader<'_> {
+    fn seek(&mut self, target: SeekFrom) -> io::Result<u64> {
+        let position = match target {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(offset) => self.contents.size().checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
     }
 }
 

@@ -7,6 +7,7 @@ use hadris_fat::sync::write;
 use hadris_fat::{FatKind, FatOptions, VolumeLabel};
 use hadris_fs::{Content, Node, PathError, Tree};
 
+use crate::manifest::Enroll;
 use crate::progress::Size;
 use crate::sparse::Sparse;
 
@@ -19,6 +20,8 @@ const RESERVE: u64 = 32 << 20;
 /// No menu is shown and no command line edited: what boots is decided by
 /// the names of the entries, and their counted tries.
 const LOADER_CONF: &str = "timeout 0\neditor no\nreboot-for-bitlocker no\n";
+/// Where the boot loader looks for keys that it may enrol without being asked.
+const KEYS: &str = "loader/keys/auto";
 /// Tells tools that entries follow the Boot Loader Specification, type 1.
 const ENTRIES_SREL: &str = "type1\n";
 
@@ -31,6 +34,29 @@ pub struct Files<'a> {
     pub uki: &'a [u8],
     /// The file name of the UKI, with the tries it has.
     pub uki_name: &'a str,
+    /// Keys for a machine in setup mode, if the programs are signed.
+    pub enrolment: Option<Enrolment<'a>>,
+}
+
+/// Keys that the boot loader gives to the firmware.
+#[derive(Debug, Clone, Copy)]
+pub struct Enrolment<'a> {
+    /// When it does.
+    pub when: Enroll,
+    /// Authenticated variables by file name.
+    pub variables: &'a [(&'static str, Vec<u8>)],
+}
+
+impl Enrolment<'_> {
+    /// What is added to the boot loader's settings.
+    fn setting(&self) -> &'static str {
+        match self.when {
+            Enroll::IfSafe => "secure-boot-enroll if-safe\n",
+            Enroll::Force => "secure-boot-enroll force\n",
+            Enroll::Manual => "secure-boot-enroll manual\n",
+            Enroll::Off => "secure-boot-enroll off\n",
+        }
+    }
 }
 
 /// Why there is no partition.
@@ -60,16 +86,22 @@ pub fn build(size: u64, offset: u64, seed: u64, files: &Files<'_>) -> Result<Spa
     if uki.saturating_mul(UKIS).saturating_add(RESERVE) > size {
         return Err(Error::TooLarge { uki, partition: size });
     }
+    let mut settings = LOADER_CONF.to_owned();
+    settings.push_str(files.enrolment.as_ref().map_or("", Enrolment::setting));
     let mut tree = Tree::new();
     let uki_path = format!("EFI/Linux/{}", files.uki_name);
     for (path, content) in [
         ("EFI/BOOT/BOOTX64.EFI", files.boot_loader),
         ("EFI/systemd/systemd-bootx64.efi", files.boot_loader),
         (&uki_path, files.uki),
-        ("loader/loader.conf", LOADER_CONF.as_bytes()),
+        ("loader/loader.conf", settings.as_bytes()),
         ("loader/entries.srel", ENTRIES_SREL.as_bytes()),
     ] {
         tree.insert(path, Node::file(Content::bytes(content))).map_err(Error::Write)?;
+    }
+    for (name, variable) in files.enrolment.iter().flat_map(|keys| keys.variables) {
+        let path = format!("{KEYS}/{name}");
+        tree.insert(path, Node::file(Content::bytes(variable.as_slice()))).map_err(Error::Write)?;
     }
     let label = VolumeLabel::new("ESP").expect("three plain letters");
     let options = FatOptions::new()
@@ -92,8 +124,12 @@ mod tests {
     use std::process::Command;
 
     const SIZE: u64 = 256 << 20;
-    const FILES: Files<'_> =
-        Files { boot_loader: &[1; 124_416], uki: &[2; 14_000_001], uki_name: "coreos_1.2.3+3.efi" };
+    const FILES: Files<'_> = Files {
+        boot_loader: &[1; 124_416],
+        uki: &[2; 14_000_001],
+        uki_name: "coreos_1.2.3+3.efi",
+        enrolment: None,
+    };
 
     fn save(disk: &Sparse, path: &Path) {
         let file = File::create(path).expect("created");
@@ -130,6 +166,20 @@ mod tests {
         let from = "::/EFI/Linux/coreos_1.2.3+3.efi";
         output(Command::new("mcopy").arg("-i").arg(&path).arg(from).arg(&uki));
         assert!(std::fs::read(uki).expect("copied") == FILES.uki);
+    }
+
+    #[test]
+    fn keys_lie_where_the_boot_loader_looks_for_them() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("esp");
+        let variables = [("PK.auth", vec![1; 2000]), ("db.auth", vec![2; 2000])];
+        let keys = Enrolment { when: Enroll::Force, variables: &variables };
+        let files = Files { enrolment: Some(keys), ..FILES };
+        save(&build(SIZE, 1 << 20, 7, &files).expect("fits"), &path);
+        output(Command::new("fsck.fat").args(["-n", "-v"]).arg(&path));
+        let show = |name: &str| output(Command::new("mtype").arg("-i").arg(&path).arg(name));
+        assert!(show("::/loader/loader.conf").ends_with("\nsecure-boot-enroll force\n"));
+        assert_eq!(show("::/loader/keys/auto/db.auth").len(), 2000);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub mod erofs;
 pub mod initrd;
 pub mod uki;
 
+pub mod secure_boot;
+
 // The disk: what stands where on it, then the files it becomes.
 pub mod assemble;
 pub mod contents;
@@ -26,6 +28,10 @@ pub mod sparse;
 
 pub mod qcow2;
 pub mod raw;
+pub mod vmdk;
+
+// The disk in the formats of others, and on media that install it.
+pub mod export;
 
 // A release, and one build from the manifest to results in their places.
 pub mod make;

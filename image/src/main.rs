@@ -3,6 +3,7 @@
 //! What it does is in the library; here the environment is read, signals are
 //! waited for, and the exit code is chosen: 0 done, 1 failed, 2 misused.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read, Write};
@@ -12,13 +13,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 use image::config_iso::{self, Complaint, Label, Part, Sources};
+use image::export::{Format, Source, Unattended};
 use image::inspect;
 use image::pipeline::{self, Outcome, Request};
 use image::progress::{Event, Progress, Style};
-use image::scratch::Cleanup;
+use image::scratch::{Cleanup, Scratch};
+use image::secure_boot::{Keys, keys};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -36,6 +40,10 @@ struct Cli {
 enum Command {
     /// Build the disk image and the parts of a release
     Build(BuildArgs),
+    /// Make a built disk fit a hypervisor, a cloud, or a medium that installs it
+    Export(ExportArgs),
+    /// Make keys for Secure Boot
+    Keys(KeysArgs),
     /// Write a disc that configures a machine
     ConfigIso(ConfigIsoArgs),
     /// Say what is in a disk image, boot image, config disc or root
@@ -68,6 +76,60 @@ struct BuildArgs {
     /// Leave out the disk image for QEMU
     #[arg(long)]
     no_qcow2: bool,
+    /// Sign boot loader and UKI with the keys in this directory [default: the manifest's]
+    #[arg(long, value_name = "DIR")]
+    secure_boot_keys: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// The directory of a build
+    #[arg(default_value = "target/image")]
+    directory: PathBuf,
+    /// What to make of it
+    #[arg(long, value_enum, required = true, value_delimiter = ',')]
+    format: Vec<Format>,
+    /// Directory for the results [default: the build's]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// iso, pxe: the program that installs [default: coreos-install beside this program]
+    #[arg(long, value_name = "PATH")]
+    installer: Option<PathBuf>,
+    /// iso, pxe: sign the installer with the keys in this directory
+    #[arg(long, value_name = "DIR")]
+    secure_boot_keys: Option<PathBuf>,
+    /// iso, pxe: cloud-config of the machine, or a directory with user-data, meta-data and
+    /// network-config
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// iso, pxe: install without asking, on this disk, or on the only one that can be taken: auto
+    #[arg(long, value_name = "DISK")]
+    install_device: Option<String>,
+    /// iso, pxe: the name of a disk that is erased without asking
+    #[arg(long, value_name = "NAME", requires = "install_device")]
+    force_erase: Option<String>,
+    /// iso, pxe: switch the machine off after an installation without asking
+    #[arg(long, requires = "install_device")]
+    power_off: bool,
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct KeysArgs {
+    /// Directory for the keys; keys that are there already stay
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Whose keys they are, in their certificates
+    #[arg(long, value_name = "NAME", default_value = "CoreOS-rs")]
+    owner: String,
+    /// Length of the RSA keys: 2048, 3072 or 4096
+    #[arg(long, default_value_t = 3072)]
+    bits: usize,
+    /// A certificate, PEM or DER, whose programs machines shall run as well
+    #[arg(long, value_name = "FILE")]
+    trust: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -108,16 +170,24 @@ enum Mistake {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} would be refused by a machine: no disc was written", path = path.display())]
     Refused { path: PathBuf },
+    #[error("--install-device {device} is neither auto nor a path such as /dev/vda")]
+    Device { device: String },
     #[error("cannot find this program's own place; name the program with --coreos-init")]
     OwnPlace(#[source] io::Error),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let json = matches!(&cli.command, Command::Build(BuildArgs { json: true, .. }));
+    let json = matches!(
+        &cli.command,
+        Command::Build(BuildArgs { json: true, .. })
+            | Command::Export(ExportArgs { json: true, .. })
+    );
     let cleanup = Cleanup::default();
     let done = watch_signals(&cleanup).map_err(AnyError::from).and_then(|()| match cli.command {
         Command::Build(args) => build(args, &cleanup),
+        Command::Export(args) => export_build(&args, &cleanup),
+        Command::Keys(args) => make_keys(&args),
         Command::ConfigIso(args) => write_config_iso(&args),
         Command::Inspect(args) => print_report(&args),
     });
@@ -178,11 +248,7 @@ fn tell(error: &dyn StdError, json: bool) {
 }
 
 fn build(args: BuildArgs, cleanup: &Cleanup) -> Result<(), AnyError> {
-    let style = match (args.json, io::stderr().is_terminal()) {
-        (true, _) => Style::Json,
-        (false, true) => Style::Bars,
-        (false, false) => Style::Lines,
-    };
+    let style = style(args.json);
     let program = std::env::current_exe().map_err(Mistake::OwnPlace)?;
     let coreos_init = args.coreos_init.unwrap_or_else(|| program.with_file_name("coreos-init"));
     let request = Request {
@@ -196,6 +262,7 @@ fn build(args: BuildArgs, cleanup: &Cleanup) -> Result<(), AnyError> {
         builder: program,
         refresh_packages: args.refresh_packages,
         qcow2: !args.no_qcow2,
+        secure_boot_keys: args.secure_boot_keys,
     };
     let progress = Progress::new(style);
     let outcome = pipeline::build(&request, &progress, cleanup)?;
@@ -221,6 +288,104 @@ fn print_outcome(outcome: &Outcome) -> io::Result<()> {
     writeln!(out, "built in {:.1} s", outcome.seconds)
 }
 
+fn export_build(args: &ExportArgs, cleanup: &Cleanup) -> Result<(), AnyError> {
+    let program = std::env::current_exe().map_err(Mistake::OwnPlace)?;
+    let beside = || program.with_file_name("coreos-install");
+    let installer = args.installer.clone().unwrap_or_else(beside);
+    let unattended = unattended(args)?;
+    let keys = args.secure_boot_keys.as_deref().map(keys::Directory::read).transpose()?;
+    let signer = keys.as_ref().map(|keys| &keys.signer);
+    let source = Source::open(&args.directory, &installer, &unattended, signer)?;
+    let output = args.output.as_ref().unwrap_or(&args.directory);
+    let scratch = Scratch::open(output, cleanup)?;
+    let progress = Progress::new(style(args.json));
+    let mut files = Vec::new();
+    for format in args.format.iter().collect::<BTreeSet<_>>() {
+        source.write(*format, &scratch.path(""), &progress)?;
+        files.extend(format.files().iter().map(|&name| name.to_owned()));
+    }
+    scratch.publish(&files, &[])?;
+    drop(progress);
+    if args.json {
+        let outcome = serde_json::json!({ "directory": output, "files": files });
+        Event::Result { outcome: &outcome }.print();
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    for file in &files {
+        writeln!(out, "{}", output.join(file).display())?;
+    }
+    Ok(())
+}
+
+/// What an installer does without being asked. Its configuration is checked as a machine would.
+fn unattended(args: &ExportArgs) -> Result<Unattended, AnyError> {
+    let mut unattended = Unattended::default();
+    let mut words = |name: &str, value: &str| {
+        unattended.words.push(format!("coreos.install.{name}={value}"));
+    };
+    match args.install_device.as_deref() {
+        None => {}
+        Some(device) if device == "auto" || device.starts_with("/dev/") => words("device", device),
+        Some(device) => return Err(Mistake::Device { device: device.to_owned() }.into()),
+    }
+    args.force_erase.iter().for_each(|name| words("force-erase", name));
+    if args.power_off {
+        words("finish", "poweroff");
+    }
+    let Some(path) = &args.config else { return Ok(unattended) };
+    let names = ["user-data", "meta-data", "network-config"];
+    let paths: Vec<(&str, PathBuf)> = if path.is_dir() {
+        names.iter().map(|&name| (name, path.join(name))).filter(|(_, p)| p.exists()).collect()
+    } else {
+        vec![(names[0], path.clone())]
+    };
+    let files = paths
+        .iter()
+        .map(|(name, path)| Ok(((*name).to_owned(), read(path)?)))
+        .collect::<Result<BTreeMap<_, _>, Mistake>>()?;
+    let file = |name: &str| files.get(name).map(Vec::as_slice);
+    let sources = Sources {
+        user_data: file(names[0]).unwrap_or_default(),
+        meta_data: file(names[1]),
+        network_config: file(names[2]),
+    };
+    let path_of = |part| {
+        let name = match part {
+            Part::UserData => names[0],
+            Part::MetaData => names[1],
+            Part::NetworkConfig => names[2],
+        };
+        paths.iter().find(|(known, _)| *known == name).map(|(_, path)| path)
+    };
+    tell_complaints(&config_iso::check(Label::Cidata, &sources), path_of)?;
+    unattended.config = files;
+    Ok(unattended)
+}
+
+fn style(json: bool) -> Style {
+    match (json, io::stderr().is_terminal()) {
+        (true, _) => Style::Json,
+        (false, true) => Style::Bars,
+        (false, false) => Style::Lines,
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a key says from when on it is valid")]
+fn make_keys(args: &KeysArgs) -> Result<(), AnyError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let also: Vec<_> =
+        args.trust.iter().map(|path| keys::read_certificate(path)).collect::<Result<_, _>>()?;
+    let made = Keys::generate(&args.owner, args.bits, now)?;
+    let written = keys::Directory::write(&args.output, &made.files(&also, now)?)?;
+    let mut out = io::stdout().lock();
+    for path in &written {
+        writeln!(out, "{}", path.display())?;
+    }
+    writeln!(out, "keep PK.key and KEK.key away from the builder: only db.key signs images")?;
+    Ok(())
+}
+
 fn write_config_iso(args: &ConfigIsoArgs) -> Result<(), AnyError> {
     let user_data = read(&args.user_data)?;
     let meta_data = args.meta_data.as_deref().map(read).transpose()?;
@@ -236,20 +401,29 @@ fn write_config_iso(args: &ConfigIsoArgs) -> Result<(), AnyError> {
         Part::MetaData => args.meta_data.as_ref(),
         Part::NetworkConfig => args.network_config.as_ref(),
     };
-    for Complaint { part, finding, text } in &complaints {
-        let name = path_of(*part).map(|path| path.display().to_string()).unwrap_or_default();
-        let told = if text.is_empty() { finding.line(&name) } else { finding.render(&name, text) };
-        eprintln!("{told}");
-    }
-    let refused = complaints.iter().find(|complaint| complaint.is_error());
-    if let Some(path) = refused.and_then(|complaint| path_of(complaint.part)) {
-        return Err(Mistake::Refused { path: path.clone() }.into());
-    }
+    tell_complaints(&complaints, path_of)?;
     let image = config_iso::image(args.label, &sources)?;
     // Secrets on the disc stay as private as they are in the file.
     let mode = fs::metadata(&args.user_data)?.permissions().mode() & 0o666 | 0o600;
     host::durable::write(&args.output, &image, mode)?;
     Ok(())
+}
+
+/// Tells everything that a machine would complain about; fails if it would refuse something.
+fn tell_complaints<'a>(
+    complaints: &[Complaint],
+    path_of: impl Fn(Part) -> Option<&'a PathBuf>,
+) -> Result<(), Mistake> {
+    for Complaint { part, finding, text } in complaints {
+        let name = path_of(*part).map(|path| path.display().to_string()).unwrap_or_default();
+        let told = if text.is_empty() { finding.line(&name) } else { finding.render(&name, text) };
+        eprintln!("{told}");
+    }
+    let refused = complaints.iter().find(|complaint| complaint.is_error());
+    match refused.and_then(|complaint| path_of(complaint.part)) {
+        Some(path) => Err(Mistake::Refused { path: path.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// Reads a source of a disc; one that is larger than any machine accepts is

@@ -26,13 +26,13 @@ use crate::contents::Contents;
 use crate::erofs;
 use crate::esp;
 use crate::initrd::{self, cpio};
-use crate::manifest::Manifest;
+use crate::manifest::{Enroll, Manifest};
 use crate::progress::{Progress, Size, Stage};
 use crate::release::{Names, Part, Parts};
 use crate::scratch::Scratch;
 use crate::tree::finish::Kernel;
 use crate::tree::{Kind, Tree};
-use crate::{digest, qcow2, raw, uki};
+use crate::{digest, qcow2, raw, secure_boot, uki};
 
 /// Where systemd's packages put what runs before the kernel.
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
@@ -54,6 +54,8 @@ pub struct Recipe<'a> {
     pub epoch: u64,
     /// Whether the disk is written for QEMU too.
     pub qcow2: bool,
+    /// Whose signatures boot loader and UKI carry, and when machines take the keys.
+    pub secure_boot: Option<(&'a secure_boot::Directory, Enroll)>,
 }
 
 /// What was made.
@@ -110,6 +112,14 @@ pub enum Error {
     /// The unified kernel image cannot be made.
     #[error("cannot make the unified kernel image")]
     Uki(#[from] uki::Error),
+    /// A program cannot be signed.
+    #[error("cannot sign the {what}")]
+    Sign {
+        /// The program.
+        what: &'static str,
+        /// Why not.
+        source: secure_boot::Error,
+    },
     /// The disk cannot be put together.
     #[error(transparent)]
     Assemble(#[from] assemble::Error),
@@ -138,7 +148,7 @@ pub fn make(
     })?;
 
     let cmdline = format!("{} roothash={root_hash}", recipe.manifest.kernel.command_line);
-    let uki = make_uki(tree, recipe.kernel, &cmdline, &initrd, progress)?;
+    let uki = make_uki(tree, recipe, &cmdline, &initrd, progress)?;
     let uki_path = scratch.path(&names.uki);
     fs::write(&uki_path, &uki).map_err(|source| write_error(&uki_path, source))?;
 
@@ -147,9 +157,13 @@ pub fn make(
         verity: &verity_path,
         root_hash: &root_hash,
         esp: esp::Files {
-            boot_loader: &read(tree, BOOT_LOADER)?,
+            boot_loader: &signed(read(tree, BOOT_LOADER)?, "boot loader", recipe)?,
             uki: &uki,
             uki_name: &Entry::untried(recipe.version.clone()).to_string(),
+            enrolment: recipe.secure_boot.map(|(keys, when)| {
+                let variables = keys.enrolment.as_slice();
+                esp::Enrolment { when, variables }
+            }),
         },
         sizes: &sizes,
         seed: seed.as_bytes(),
@@ -247,14 +261,22 @@ fn make_verity(
     Ok(root_hash)
 }
 
+/// An EFI program, signed if there are keys.
+fn signed(program: Vec<u8>, what: &'static str, recipe: &Recipe<'_>) -> Result<Vec<u8>, Error> {
+    let Some((keys, _)) = recipe.secure_boot else { return Ok(program) };
+    secure_boot::authenticode::sign(&program, &keys.signer)
+        .map_err(|source| Error::Sign { what, source })
+}
+
 fn make_uki(
     tree: &Tree,
-    kernel: &Kernel,
+    recipe: &Recipe<'_>,
     cmdline: &str,
     initrd: &[u8],
     progress: &Progress,
 ) -> Result<Vec<u8>, Error> {
     let stage = progress.stage("uki");
+    let kernel = recipe.kernel;
     let os_release = String::from_utf8_lossy(&read(tree, OS_RELEASE)?).into_owned();
     let payload = uki::Payload {
         os_release: &os_release,
@@ -267,7 +289,9 @@ fn make_uki(
         initrd,
     };
     let uki = uki::assemble(&read(tree, STUB)?, &payload)?;
-    stage.finish(&format!("kernel {}, {}", kernel.release, Size(uki.len() as u64)));
+    let uki = signed(uki, "unified kernel image", recipe)?;
+    let how = if recipe.secure_boot.is_some() { "signed" } else { "not signed" };
+    stage.finish(&format!("kernel {}, {}, {how}", kernel.release, Size(uki.len() as u64)));
     Ok(uki)
 }
 

@@ -52,6 +52,8 @@ pub struct Manifest {
     pub initrd: Initrd,
     /// Sizes of the partitions.
     pub disk: Disk,
+    /// Whose signatures the boot loader and the UKI carry; none if they carry none.
+    pub secure_boot: Option<SecureBoot>,
 }
 
 /// Where packages come from and which.
@@ -187,6 +189,32 @@ pub struct Disk {
     pub verity: Size,
     /// The writable rest, before the first boot grows it to the disk's end.
     pub state: Size,
+}
+
+/// UEFI Secure Boot.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecureBoot {
+    /// The directory that `image keys` made, relative to the project's root.
+    pub keys: PathBuf,
+    /// When a machine that has no keys yet takes these.
+    #[serde(default)]
+    pub enroll: Enroll,
+}
+
+/// When systemd-boot gives the keys to a machine in setup mode, as loader.conf(5) names it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Enroll {
+    /// By itself in a virtual machine, which cannot have firmware that these keys lock out.
+    #[default]
+    IfSafe,
+    /// By itself on every machine.
+    Force,
+    /// When somebody chooses so in the boot menu.
+    Manual,
+    /// Never.
+    Off,
 }
 
 /// Why there is no manifest.

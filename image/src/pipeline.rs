@@ -19,11 +19,12 @@ use serde::Serialize;
 
 use crate::digest;
 use crate::make::{self, Recipe};
-use crate::manifest::{Manifest, ManifestError, ValueError, Version};
+use crate::manifest::{Enroll, Manifest, ManifestError, ValueError, Version};
 use crate::packages::{self, Installer, PackagesError, RootTar};
 use crate::progress::{Progress, Size};
 use crate::release::{FORMAT, Names, Release};
 use crate::scratch::{self, Cleanup, Scratch};
+use crate::secure_boot;
 use crate::stamp::{self, Inputs, Stamp, State};
 use crate::tree::finish::{self, FinishError, RootTree};
 
@@ -51,6 +52,8 @@ pub struct Request {
     pub refresh_packages: bool,
     /// Whether the disk is written for QEMU too.
     pub qcow2: bool,
+    /// Keys of Secure Boot, if they are not the manifest's.
+    pub secure_boot_keys: Option<PathBuf>,
 }
 
 /// What there is now.
@@ -98,6 +101,9 @@ pub enum Error {
     /// The packages make no root.
     #[error(transparent)]
     Finish(#[from] FinishError),
+    /// There are no keys to sign with.
+    #[error("no keys for Secure Boot")]
+    SecureBoot(#[from] secure_boot::Error),
     /// There is no place to build in.
     #[error(transparent)]
     Scratch(#[from] scratch::Error),
@@ -118,6 +124,12 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
     let programs = programs(&manifest, &request.coreos_init);
     // Before the packages: what is missing here is missed at once.
     let mut inputs = local_inputs(request, &manifest, &version, &programs)?;
+    let keys_of = |path: &PathBuf| secure_boot::Directory::read(path);
+    let key_directory = key_directory(request, &manifest);
+    let keys = key_directory.as_ref().map(keys_of).transpose()?;
+    if let Some(keys) = &keys {
+        inputs.insert("secure boot keys".to_owned(), keys.digest());
+    }
     let scratch = Scratch::open(&request.output, cleanup)?;
     let tar = get_packages(request, &manifest, progress)?;
     inputs.insert("packages".to_owned(), identity(&tar)?);
@@ -152,6 +164,7 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
         program: &request.coreos_init,
         epoch: finished.epoch,
         qcow2: request.qcow2,
+        secure_boot: keys.as_ref().map(|keys| (keys, enroll(&manifest))),
     };
     let made = make::make(&finished.tree, &recipe, &scratch, progress)?;
     let root_hash = made.root_hash.to_string();
@@ -172,6 +185,16 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
     };
     publish(scratch, &release, &names, inputs, earlier.as_ref(), &files)?;
     Ok(outcome(root_hash, false))
+}
+
+/// Where the keys of Secure Boot are, if anything is to be signed.
+fn key_directory(request: &Request, manifest: &Manifest) -> Option<PathBuf> {
+    let of_manifest = manifest.secure_boot.as_ref().map(|s| request.project.join(&s.keys));
+    request.secure_boot_keys.clone().or(of_manifest)
+}
+
+fn enroll(manifest: &Manifest) -> Enroll {
+    manifest.secure_boot.as_ref().map(|settings| settings.enroll).unwrap_or_default()
 }
 
 /// The project's programs and where they were built, by name.

@@ -17,7 +17,7 @@ use hadris_storage::{BlockIndex, BlockSize};
 pub const CHUNK: usize = 64 * 1024;
 
 /// A disk of zeros until written to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Sparse {
     len: u64,
     chunks: BTreeMap<u64, Box<[u8]>>,

@@ -80,6 +80,8 @@ mod optional {
     pub(super) const SIZE_OF_IMAGE: usize = 56;
     pub(super) const SIZE_OF_HEADERS: usize = 60;
     pub(super) const CHECKSUM: usize = 64;
+    /// The entry of the table of signatures.
+    pub(super) const CERTIFICATES: usize = 144;
 }
 /// Initialised data, readable.
 const DATA: u32 = 0x4000_0040;
@@ -160,6 +162,31 @@ pub fn parse(bytes: &[u8]) -> Result<Uki, Error> {
         uname: text(".uname"),
         sections,
     })
+}
+
+/// The contents of a section of a PE file, if it has one of this name.
+pub fn section<'a>(bytes: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, Error> {
+    let found = parse(bytes)?.sections.into_iter().find(|section| section.name == name);
+    Ok(found.map(|section| &bytes[section.file]))
+}
+
+/// The stub that a UKI was put behind, as far as a payload can be put behind it again: what
+/// [`assemble`] and a signature have added is gone.
+pub fn stub_of(uki: &[u8]) -> Result<Vec<u8>, Error> {
+    let layout = headers(uki)?;
+    let sections = parse(uki)?.sections;
+    let kept = sections.iter().position(|section| section.name == ".osrel");
+    let kept = kept.ok_or(Error::NotPe { what: "no UKI: it has no .osrel section" })?;
+    let mut out = uki[..sections[kept].file.start].to_vec();
+    let table = layout.sections;
+    out[table + kept * SECTION_HEADER..table + layout.count * SECTION_HEADER].fill(0);
+    let count = u16::try_from(kept).map_err(|_| Error::TooLarge)?;
+    out[layout.count_at..layout.count_at + 2].copy_from_slice(&count.to_le_bytes());
+    let certificates = layout.optional + optional::CERTIFICATES;
+    if certificates + 8 <= table {
+        out[certificates..certificates + 8].fill(0);
+    }
+    Ok(out)
 }
 
 /// Puts a payload behind the stub. The same input gives the same bytes.
@@ -314,6 +341,21 @@ mod tests {
             assert_eq!(number(3), 0x1000_0000 + u64::from(section.address), "{line}");
             assert_eq!(number(5), section.file.start as u64, "{line}");
         }
+    }
+
+    #[test]
+    fn a_payload_can_be_exchanged() {
+        let bytes = assemble(&stub(8), &PAYLOAD).expect("room for six");
+        assert_eq!(section(&bytes, ".linux"), Ok(Some(PAYLOAD.linux)));
+        assert_eq!(section(&bytes, ".profile"), Ok(None));
+        let again = stub_of(&bytes).expect("a UKI");
+        let other = Payload { cmdline: "other", initrd: &[0xcc; 9000], ..PAYLOAD };
+        let exchanged = assemble(&again, &other).expect("room for six");
+        assert_eq!(parse(&exchanged).expect("a PE file").cmdline.as_deref(), Some("other"));
+        assert_eq!(section(&exchanged, ".initrd"), Ok(Some(other.initrd)));
+        let size = |bytes: &[u8]| read_u32(bytes, 0x40 + 24 + optional::SIZE_OF_IMAGE);
+        assert_eq!(size(&exchanged), size(&assemble(&stub(8), &other).expect("room")));
+        assert!(stub_of(&stub(8)).is_err(), "no UKI");
     }
 
     #[test]

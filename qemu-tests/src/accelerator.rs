@@ -4,6 +4,7 @@
 //! above all: QEMU then ends with an assertion about a register, or stands
 //! still with "KVM internal error". Only running a guest tells.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -18,10 +19,14 @@ use crate::child::Child;
 use crate::control::Control;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
+use crate::firmware::Firmware;
 use crate::wiring::QEMU;
 
-/// How long the trial guest runs: its BIOS is through long before.
-const TRIAL: Duration = Duration::from_millis(1500);
+/// How long the trial guest may take, on a busy host too.
+const TRIAL: Duration = Duration::from_secs(10);
+
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,6 +66,14 @@ impl Accelerator {
     }
 }
 
+impl Accelerator {
+    /// Whether guests have System Management Mode, which nested KVM often lacks.
+    pub fn has_management_mode(self) -> bool {
+        static TRIED: OnceLock<bool> = OnceLock::new();
+        self == Self::Tcg || *TRIED.get_or_init(|| trial("q35,smm=on").unwrap_or(false))
+    }
+}
+
 impl std::fmt::Display for Accelerator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -72,31 +85,66 @@ impl std::fmt::Display for Accelerator {
 
 fn kvm_works() -> bool {
     let device = File::options().read(true).write(true).open(Path::new("/dev/kvm"));
-    device.is_ok() && trial().unwrap_or(false)
+    device.is_ok() && trial("q35,smm=off").unwrap_or(false)
 }
 
-/// Whether a guest without a disk is still running after [`TRIAL`].
-fn trial() -> Result<bool> {
+/// Whether UEFI firmware, on a machine of the type `machine`, gets as far as to 64-bit code, its
+/// first milliseconds on a processor: where nested KVM fails, it stands still long before.
+fn trial(machine: &str) -> Result<bool> {
     let broke = |source| Error::Channel { channel: "control channel", source };
     let (ours, theirs) = UnixStream::pair().map_err(broke)?;
+    let firmware = Firmware::find(Path::new(crate::firmware::FOLDER))?;
     let mut command = Command::new(QEMU);
     command.args(Accelerator::Kvm.arguments());
-    command.args(["-machine", "q35", "-m", "64M", "-nodefaults", "-no-user-config"]);
+    command.args(["-machine", machine, "-m", "256M", "-nodefaults", "-no-user-config"]);
+    let mut flash = OsString::from("if=pflash,format=raw,unit=0,readonly=on,file=");
+    flash.push(firmware.code);
+    command.arg("-drive").arg(flash);
     command.args(["-display", "none", "-chardev", "socket,id=control,fd=1"]);
     command.args(["-mon", "chardev=control,mode=control"]);
     command.stdin(Stdio::null()).stdout(OwnedFd::from(theirs)).stderr(Stdio::null());
     let mut guest = Child::start(command)?;
     let control = Control::start(ours)?;
-    if guest.wait(Deadline::after(TRIAL)).is_some() {
-        return Ok(false);
+    let deadline = Deadline::after(TRIAL);
+    while guest.ended().is_none() {
+        let status = control.command("query-status", &json!({}))?;
+        if status["status"] != "running" {
+            return Ok(false);
+        }
+        let registers = json!({ "command-line": "info registers" });
+        let registers = control.command("human-monitor-command", &registers)?;
+        if registers.as_str().is_some_and(is_in_long_mode) {
+            return Ok(true);
+        }
+        if !deadline.pause(LOOK) {
+            return Ok(false);
+        }
     }
-    let status = control.command("query-status", &json!({}))?;
-    Ok(status["status"] == "running")
+    Ok(false)
+}
+
+/// Whether a processor that shows these registers runs 64-bit code.
+fn is_in_long_mode(registers: &str) -> bool {
+    const ACTIVE: u64 = 1 << 10;
+    let value = registers.split("EFER=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    value.and_then(|digits| u64::from_str_radix(digits, 16).ok()).is_some_and(|v| v & ACTIVE != 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_mode_is_seen_in_the_registers() {
+        for (registers, want) in [
+            ("DR7=0000000000000400\nEFER=0000000000000500\nFCW=037f", true),
+            ("DR7=0000000000000400\nEFER=0000000000000000\nFCW=037f", false),
+            ("EFER=zz", false),
+            ("", false),
+        ] {
+            assert_eq!(is_in_long_mode(registers), want, "{registers}");
+        }
+    }
 
     #[test]
     fn a_wish_decides_and_must_be_one_of_two_words() {

@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(10);
 const MESSAGE_LIMIT: usize = 2000;
 
 /// The Debian packages of the programs that are called here.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-img", "qemu-utils"),
     ("qemu-io", "qemu-utils"),
@@ -37,6 +37,8 @@ const PACKAGES: [(&str, &str); 9] = [
     ("etcd", "etcd-server"),
     ("xorriso", "xorriso"),
     ("dump.erofs", "erofs-utils"),
+    ("mcopy", "mtools"),
+    ("objcopy", "binutils"),
 ];
 
 /// A running process, killed and reaped when dropped.

@@ -72,7 +72,7 @@ impl Hardware {
         let wiring = Wiring {
             name: name.to_owned(),
             accelerator,
-            firmware: Firmware { code: firmware.code.clone(), variables },
+            firmware: Firmware { variables, ..firmware.clone() },
             memory: MEMORY,
             processors: 2,
             disks: vec![disk],

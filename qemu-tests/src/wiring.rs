@@ -64,7 +64,14 @@ impl Wiring {
         let mut list = Arguments::default();
         list.option("-name", &[&self.name]);
         list.flags(&["-nodefaults", "-no-user-config", "-display", "none"]);
-        list.option("-machine", &["q35,smm=off,hpet=off"]);
+        if self.firmware.secure {
+            list.option("-machine", &["q35,smm=on,hpet=off"]);
+            // Only code in System Management Mode may write the variables.
+            list.option("-global", &["driver=cfi.pflash01,property=secure,value=on"]);
+            list.option("-global", &["ICH9-LPC.disable_s3=1"]);
+        } else {
+            list.option("-machine", &["q35,smm=off,hpet=off"]);
+        }
         list.flags(self.accelerator.arguments());
         list.option("-m", &[&format!("{}M", self.memory)]);
         list.option("-smp", &[&self.processors.to_string()]);
@@ -173,7 +180,11 @@ pub(crate) mod tests {
         Wiring {
             name: "plain".into(),
             accelerator: Accelerator::Tcg,
-            firmware: Firmware { code: "/fw/code".into(), variables: "/m/vars".into() },
+            firmware: Firmware {
+                code: "/fw/code".into(),
+                variables: "/m/vars".into(),
+                secure: false,
+            },
             memory: 1024,
             processors: 2,
             disks: vec!["/m/disk.qcow2".into()],
@@ -207,6 +218,8 @@ pub(crate) mod tests {
             ("mcast=230.0.0.1:5555,localaddr=127.0.0.1", |w| w.network.segment = Some(5555)),
             ("mac=52:54:01:00:9c:56", |w| w.network.segment = Some(5555)),
             ("drive=disk1,serial=disk1", |w| w.disks.push("/m/more.qcow2".into())),
+            ("smm=on", |w| w.firmware.secure = true),
+            ("cfi.pflash01,property=secure,value=on", |w| w.firmware.secure = true),
             ("-accel kvm -cpu host", |w| w.accelerator = Accelerator::Kvm),
             ("-m 4096M", |w| w.memory = 4096),
         ] {

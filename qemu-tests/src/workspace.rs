@@ -25,6 +25,11 @@ impl Workspace {
         Self { root, images }
     }
 
+    /// The checkout itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where machines have their folders.
     pub fn machines(&self) -> PathBuf {
         self.root.join("target/machines")

@@ -11,7 +11,6 @@ mod console; // what the initrd says
 mod handover; // the root becomes `/`
 mod machine_id; // who this machine is
 mod mapper; // device-mapper ioctls
-mod modules; // kernel modules, in load order
 mod mounts; // every mount, with its flags
 mod provision; // sources → plan → apply, on the mounted root
 mod state; // the writable file system
@@ -32,8 +31,8 @@ use nix::sys::reboot::{RebootMode, reboot};
 use crate::report::Stages;
 use console::Console;
 use handover::HandoverError;
+use host::modules::Modules;
 use mapper::Mapping;
-use modules::Modules;
 use mounts::MountError;
 use system_disk::{FindError, SystemDisk};
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use disk::gpt::Table;
 use disk::verity::RootHash;
 
-use super::modules::Modules;
+use host::modules::Modules;
 
 /// How long a controller may take to bring up its disks before the boot is given up.
 const DEADLINE: Duration = Duration::from_secs(30);

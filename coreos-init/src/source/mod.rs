@@ -1,7 +1,8 @@
 //! Bytes of configuration, and where they came from.
 //!
-//! kernel command line → config disc → QEMU fw_cfg → credentials → VMware guestinfo → NoCloud
-//! address → metadata service → last configuration: [`find`] looks at one after the other, keeps a note of each ([`Looked`]) and stops at the first
+//! kernel command line → config disc → QEMU fw_cfg → credentials → VMware guestinfo → what was
+//! installed → NoCloud address → metadata service → last configuration: [`find`] looks at one
+//! after the other, keeps a note of each ([`Looked`]) and stops at the first
 //! that holds user-data ([`Found`]). A source that is there but broken is noted as that, and the
 //! search goes on.
 //!
@@ -14,6 +15,7 @@ mod credentials; // systemd's credentials
 mod disc; // config drives and NoCloud discs
 mod fw_cfg; // what QEMU hands to its guest
 mod guestinfo; // VMware
+mod installed; // what the installer left on the EFI partition
 mod last;
 mod nocloud; // ds=nocloud: a NoCloud disc's files on the net
 mod platform; // metadata services of clouds
@@ -101,6 +103,8 @@ pub enum SourceName {
     Credentials,
     /// VMware's guestinfo.
     Guestinfo,
+    /// What the installer has left on the EFI partition.
+    Installed,
     /// The address of NoCloud's files.
     #[serde(rename = "nocloud")]
     NoCloud,
@@ -120,6 +124,7 @@ impl fmt::Display for SourceName {
             SourceName::FwCfg => "QEMU fw_cfg",
             SourceName::Credentials => "credentials",
             SourceName::Guestinfo => "VMware guestinfo",
+            SourceName::Installed => "installed configuration",
             SourceName::NoCloud => "NoCloud address",
             SourceName::Cloud => "metadata service",
             SourceName::Last => "last configuration",
@@ -217,6 +222,9 @@ pub fn find(places: &Places, uplink: &mut dyn Uplink) -> Search {
     }
     if !survey.is_done() {
         guestinfo::look(places, uplink, &mut survey);
+    }
+    if !survey.is_done() {
+        installed::look(places, &mut survey);
     }
     if !survey.is_done() && survey.spare.is_none() {
         nocloud::look(places, uplink, &mut survey);

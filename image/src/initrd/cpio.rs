@@ -75,6 +75,40 @@ fn pad(out: &mut Vec<u8>) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
+/// Reads the directories and files of one archive back; none if it is no archive that
+/// [`archive`] could have written.
+pub fn read(bytes: &[u8]) -> Option<Entries> {
+    let mut entries = Entries::new();
+    let mut at = 0;
+    loop {
+        let header = bytes.get(at..at + 110)?;
+        let field = |index: usize| {
+            let digits = header.get(6 + 8 * index..14 + 8 * index)?;
+            u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+        };
+        if !header.starts_with(b"070701") {
+            return None;
+        }
+        let (mode, size, name_size) = (field(1)?, field(6)? as usize, field(11)? as usize);
+        let name_end = (at + 110).checked_add(name_size)?;
+        let name = bytes.get(at + 110..name_end.checked_sub(1)?)?;
+        let start = name_end.next_multiple_of(4);
+        let content = bytes.get(start..start.checked_add(size)?)?;
+        at = (start + size).next_multiple_of(4);
+        let name = std::str::from_utf8(name).ok()?.to_owned();
+        if name == "TRAILER!!!" {
+            return Some(entries);
+        }
+        let entry = match mode {
+            0o040_755 => Entry::Directory,
+            0o100_644 => Entry::File(content.to_vec()),
+            0o100_755 => Entry::Program(content.to_vec()),
+            _ => return None,
+        };
+        entries.insert(name, entry);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +121,20 @@ mod tests {
             ("lib-more".to_owned(), Entry::File(Vec::new())),
             ("proc".to_owned(), Entry::Directory),
         ])
+    }
+
+    #[test]
+    fn an_archive_reads_back_and_a_cut_one_does_not() {
+        let bytes = archive(&sample());
+        assert_eq!(read(&bytes), Some(sample()));
+        for length in (0..bytes.len() - 4).step_by(3) {
+            assert_eq!(read(&bytes[..length]), None, "{length}");
+        }
+        for at in 0..bytes.len().min(400) {
+            let mut damaged = bytes.clone();
+            damaged[at] = b'F';
+            let _ = read(&damaged);
+        }
     }
 
     #[test]

@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use qemu_tests::config_disc::{self, Label, MetaData};
-use qemu_tests::{Accelerator, Firmware, Hardware, Result, Workspace};
+use qemu_tests::{Accelerator, Firmware, Hardware, Result, Workspace, child};
 
 /// From power-on to a login, emulated on a busy host.
 pub(crate) const BOOT: Duration = Duration::from_secs(420);
+
+/// For a build of packages that are already there.
+const BUILD: Duration = Duration::from_secs(300);
 
 /// For a system that runs to come to rest, or to shut down.
 pub(crate) const SETTLE: Duration = Duration::from_secs(240);
@@ -36,6 +40,29 @@ impl Lab {
         let image = self.workspace.image()?;
         let machines = self.workspace.machines();
         Hardware::new(&machines, name, &image, self.accelerator, &self.firmware)
+    }
+
+    /// A fresh machine with another image on its disk, and other firmware.
+    pub(crate) fn hardware_with(
+        &self,
+        name: &str,
+        image: &Path,
+        firmware: &Firmware,
+    ) -> Result<Hardware> {
+        Hardware::new(&self.workspace.machines(), name, image, self.accelerator, firmware)
+    }
+
+    /// Firmware that enforces Secure Boot once it has keys.
+    pub(crate) fn secure_firmware(&self) -> Result<Firmware> {
+        let folder = Path::new(qemu_tests::firmware::FOLDER);
+        Firmware::find_secure(folder, self.accelerator.has_management_mode())
+    }
+
+    /// Runs the image builder, as somebody would in this checkout.
+    pub(crate) fn image(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new(self.workspace.program("image")?);
+        command.args(arguments).current_dir(self.workspace.root());
+        child::run(command, BUILD).map(drop)
     }
 
     /// A disc for `hardware` with `config`, in its drive.

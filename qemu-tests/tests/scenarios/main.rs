@@ -15,6 +15,7 @@ mod discovery; // a discovery service on the host
 mod flipped_byte;
 mod lab; // what machines are made of
 mod no_config;
+mod secure_boot; // signed, refused, edited
 mod static_address;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         scenario("static_address_from_a_config_drive_and_a_second_boot", static_address::run),
         scenario("dhcp_address_from_a_nocloud_disc", dhcp::run),
         scenario("no_config", no_config::run),
+        scenario("secure_boot", secure_boot::run),
         scenario("broken_config", broken_config::run),
         scenario("flipped_byte_in_a_file", flipped_byte::in_a_file),
         scenario("flipped_byte_in_the_superblock", flipped_byte::in_the_superblock),

@@ -451,3 +451,21 @@ fn the_last_configuration_is_used_when_nothing_else_is_there() {
     assert_eq!(search.found, None);
     assert!(matches!(at(&search.looked, SourceName::Last).outcome, Outcome::Failed(_)));
 }
+
+#[test]
+fn what_was_installed_is_on_the_own_disk_and_a_disc_outranks_it() {
+    let files = [("coreos/user-data", CONFIG), ("coreos/meta-data", "local-hostname: b\n")];
+    let machine = || Machine::new().fat("vda1", "ESP", &files).exclude("vda");
+    let found = machine().find().found.expect("a configuration");
+    assert_eq!(found.source, SourceName::Installed);
+    assert_eq!(found.place, "/dev/vda1: coreos/user-data");
+    assert_eq!(found.user_data, CONFIG.as_bytes());
+    assert_eq!(found.meta_data.hostname.as_deref(), Some("b"));
+
+    let disc = machine().iso("sr0", "cidata", &[("user-data", "#cloud-config\n")], &["-R"]);
+    let found = disc.find().found.expect("a configuration");
+    assert_eq!(found.source, SourceName::Disc);
+
+    let other = Machine::new().fat("vda1", "OTHER", &files).exclude("vda");
+    assert_eq!(other.find().found, None);
+}

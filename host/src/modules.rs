@@ -35,7 +35,7 @@ struct Rule {
 
 /// The modules of the initrd, and which of them are loaded.
 #[derive(Debug)]
-pub(super) struct Modules {
+pub struct Modules {
     directory: PathBuf,
     rules: Vec<Rule>,
     loaded: BTreeSet<String>,
@@ -45,7 +45,7 @@ pub(super) struct Modules {
 impl Modules {
     /// Reads the load list in `directory`. A missing list means that the kernel has everything
     /// built in.
-    pub(super) fn open(directory: &Path) -> Self {
+    pub fn open(directory: &Path) -> Self {
         let text = fs::read_to_string(directory.join("load")).unwrap_or_default();
         Self {
             directory: directory.to_owned(),
@@ -56,13 +56,13 @@ impl Modules {
     }
 
     /// Loads the modules that every machine needs.
-    pub(super) fn load_always(&mut self) {
+    pub fn load_always(&mut self) {
         self.load_where(|rule| rule.when == When::Always);
     }
 
     /// Loads what the devices now under `sysfs` ask for. Returns how many modules that were;
     /// each may have brought new devices, so the caller asks again until it is none.
-    pub(super) fn load_for_devices(&mut self, sysfs: &Path) -> usize {
+    pub fn load_for_devices(&mut self, sysfs: &Path) -> usize {
         let before = self.loaded.len();
         let aliases = modaliases(sysfs);
         self.load_where(|rule| match &rule.when {
@@ -73,7 +73,7 @@ impl Modules {
     }
 
     /// Takes the modules that could not be loaded, with the kernel's reason.
-    pub(super) fn take_failures(&mut self) -> Vec<String> {
+    pub fn take_failures(&mut self) -> Vec<String> {
         std::mem::take(&mut self.failed)
     }
 
