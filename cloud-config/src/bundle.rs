@@ -214,10 +214,24 @@ impl Bundle {
             Ok(Body::Decoded(_)) if depth == 0 => {
                 self.findings.push(Finding::error(span, "nested too deeply"));
             }
+            // The type says it already: the first line need not.
+            Ok(Body::Decoded(bytes))
+                if leaf.kind == "text/cloud-config" && recognise(&bytes).is_err() =>
+            {
+                self.untitled(inner, &bytes);
+            }
             Ok(Body::Decoded(bytes)) => self.take(inner, &bytes, depth - 1, fetch),
             // Its lines are those of the message, so places in it need no name of their own.
             Ok(Body::Plain(text)) => self.plain(&leaf.kind, &text, leaf.line, part, depth, fetch),
         }
+    }
+
+    /// Takes a configuration that lacks its first line.
+    fn untitled(&mut self, name: String, bytes: &[u8]) {
+        let part = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        self.documents.push(Document::part(&text, part));
+        self.texts.push(Named { name, text });
     }
 
     fn plain(

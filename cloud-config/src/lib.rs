@@ -49,6 +49,7 @@ mod address;
 pub mod config;
 mod document;
 pub mod finding;
+mod redact;
 
 // The other language: network-config, version 2.
 pub mod network;
@@ -64,6 +65,7 @@ pub use finding::{Finding, Position, Severity, Span, has_errors};
 pub use include::Include;
 pub use keys::{OTHER_FORMATS, PEERS};
 pub use outline::{KeyOutline, Outline, Shape, outline};
+pub use redact::redacted;
 pub use table::OtherKey;
 pub use user_data::MAX_USER_DATA;
 pub use variable::{Values, Variable, VariableUse};

@@ -59,6 +59,25 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Shows what the cloud-config would change, as a unified diff; exits with 2 if
+    /// something would, with 1 if it would be refused
+    Plan {
+        /// The directory that stands for the machine's root
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        #[command(flatten)]
+        from: From,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows which source, line and variables made a file of this machine
+    Explain {
+        /// The file
+        path: String,
+    },
+    /// Prints the JSON Schema of the language, for editors
+    Schema,
     /// Shows how this machine was configured; exits with 1 if it is degraded
     Status {
         /// The report itself, as JSON
@@ -97,6 +116,12 @@ fn main() -> ExitCode {
             let options = cli::ApplyOptions { root: &root, dry_run, overrides: &overrides };
             cli::apply(&from.input(), &options)
         }
+        Command::Plan { root, from, json } => {
+            let options = cli::ApplyOptions { root: &root, dry_run: true, overrides: &overrides };
+            cli::plan(&from.input(), &options, json)
+        }
+        Command::Explain { path } => cli::explain(&path),
+        Command::Schema => cli::print_schema(),
         Command::Status { json } => cli::status(json),
         Command::Sources { root, command_line, network, json } => {
             cli::sources(&cli::SourcesOptions { root, command_line, network, json })

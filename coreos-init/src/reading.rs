@@ -136,6 +136,14 @@ fn name(draft: &Config, machine: &Machine<'_>, values: &mut facts::Values) {
     if let Some(name) = draft.hostname.as_ref().filter(|name| !name.value.contains('$')) {
         values.set(Variable::Hostname, name.value.clone(), "hostname in the configuration");
     }
+    if values.map.contains_key(&Variable::Hostname) {
+        return;
+    }
+    let kept = std::fs::read_to_string(machine.root.join("etc/hostname")).unwrap_or_default();
+    let kept = kept.trim();
+    if Variable::Hostname.accepts(kept) {
+        values.set(Variable::Hostname, kept.to_string(), "/etc/hostname");
+    }
 }
 
 /// The network description beside the user-data.

@@ -7,6 +7,7 @@
 //! loses power at any moment has each file old or new. The next run clears what such a moment
 //! left. A root that already is as planned is not written to.
 
+mod change; // what would change, with what is there
 mod compare; // what a path has, and what it is to have
 mod root; // a root directory, and every effect on it
 mod stage; // files beside their places, then in them
@@ -20,6 +21,7 @@ use cloud_config::{Config, Finding};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+pub use change::{Before, Change, after, changes};
 pub use root::{Owners, Root};
 pub use survey::survey;
 
@@ -172,22 +174,6 @@ pub fn apply_or_rescue(
             Ok(Attempt { plan, applied, refused: Some(error) })
         }
     }
-}
-
-/// What [`apply`] would do, without doing it.
-///
-/// # Errors
-/// [`Error::Write`] where it would fail for sure.
-pub fn preview<'a>(plan: &'a Plan, root: &Root) -> Result<Vec<&'a Action>, Error> {
-    let mut changes = Vec::new();
-    for action in &plan.actions {
-        match need(action, root) {
-            Ok(Need::Change) => changes.push(action),
-            Ok(_) => {}
-            Err(error) => return Err(write_error(action, error)),
-        }
-    }
-    Ok(changes)
 }
 
 /// Makes changes that are needed.

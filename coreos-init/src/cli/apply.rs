@@ -66,8 +66,8 @@ fn apply(
         streams.warn("warning: not run as root: everything will belong to you");
     }
     if options.dry_run {
-        for action in apply::preview(&plan, &root)? {
-            streams.say(action);
+        for change in apply::changes(&plan, &root)? {
+            streams.say(change.action);
         }
         say_jobs(&plan, streams);
         return Ok(Verdict::Yes);

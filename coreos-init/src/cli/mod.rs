@@ -5,8 +5,11 @@
 //! where all is well, 1 where the answer is no, 2 where there is no answer.
 
 mod apply; // a configuration into a directory
+mod explain; // what made a file
 mod finish; // what needs the service manager
 mod input; // where a configuration is
+mod plan; // what would change
+mod schema; // the language for editors
 mod sources; // where a configuration would come from
 mod validate; // is it a configuration?
 
@@ -17,6 +20,7 @@ use std::process::ExitCode;
 
 pub use apply::ApplyOptions;
 pub use input::Input;
+pub use schema::schema;
 pub use sources::SourcesOptions;
 
 use crate::report::{REPORT, Report, Status};
@@ -30,6 +34,8 @@ enum Verdict {
     No,
     /// There is no answer.
     None,
+    /// Something would change.
+    Changes,
 }
 
 impl From<Verdict> for ExitCode {
@@ -37,7 +43,7 @@ impl From<Verdict> for ExitCode {
         match verdict {
             Verdict::Yes => ExitCode::SUCCESS,
             Verdict::No => ExitCode::from(1),
-            Verdict::None => ExitCode::from(2),
+            Verdict::None | Verdict::Changes => ExitCode::from(2),
         }
     }
 }
@@ -70,6 +76,24 @@ pub fn validate(files: &[PathBuf]) -> ExitCode {
 /// Writes into a directory what a configuration would write into a machine.
 pub fn apply(input: &Input, options: &ApplyOptions<'_>) -> ExitCode {
     with_streams(|streams| apply::run(input, options, streams))
+}
+
+/// Shows what a configuration would change.
+pub fn plan(input: &Input, options: &ApplyOptions<'_>, json: bool) -> ExitCode {
+    with_streams(|streams| plan::run(input, options, json, streams))
+}
+
+/// Shows what made a file of this machine.
+pub fn explain(path: &str) -> ExitCode {
+    with_streams(|streams| explain::run(Path::new(REPORT), path, streams))
+}
+
+/// Prints the language as a JSON Schema.
+pub fn print_schema() -> ExitCode {
+    with_streams(|streams| {
+        streams.say(serde_json::to_string_pretty(&schema()).expect("a value of JSON"));
+        Verdict::Yes
+    })
 }
 
 /// Shows how this machine was configured.

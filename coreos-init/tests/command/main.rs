@@ -1,6 +1,8 @@
 //! The commands of a workstation, as a person runs them.
 
 mod apply;
+mod keys;
+mod plan;
 mod root;
 mod status;
 mod validate;
@@ -12,7 +14,16 @@ use assert_cmd::Command;
 /// The program, without the addresses that this environment may have.
 fn coreos_init() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-init"));
-    for name in ["PRIVATE_IPV4", "PUBLIC_IPV4", "PRIVATE_IPV6", "PUBLIC_IPV6"] {
+    for name in [
+        "PRIVATE_IPV4",
+        "PUBLIC_IPV4",
+        "PRIVATE_IPV6",
+        "PUBLIC_IPV6",
+        "HOSTNAME",
+        "INSTANCE_ID",
+        "REGION",
+        "ZONE",
+    ] {
         command.env_remove(format!("COREOS_{name}"));
     }
     command
