@@ -21,8 +21,9 @@ use crate::source::Found;
 
 /// What lies outside of this program: the network.
 pub trait Outside {
-    /// A lease, if it is needed and the network has one, or if there is one already.
-    fn lease(&mut self, needed: bool) -> Result<Option<Lease>, String>;
+    /// A lease, if it is needed and the network has one, or if there is one already; with
+    /// addresses of IPv6 if those are.
+    fn lease(&mut self, needed: bool, ipv6: bool) -> Result<Option<Lease>, String>;
 
     /// The bytes at an address.
     fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String>;
@@ -89,7 +90,8 @@ impl Reading {
         let mut values = values_with(None);
         let used: Vec<Variable> =
             uses.iter().filter(|used| !used.optional).map(|used| used.variable).collect();
-        match outside.lease(facts::needs_network(false, &used, &values)) {
+        let needed = facts::needs_network(false, &used, &values);
+        match outside.lease(needed, facts::needs_ipv6(&used, &values)) {
             Ok(Some(lease)) => values = values_with(Some(&lease)),
             Ok(None) => {}
             Err(why) => failures.push(why),

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// Creating an overlay or writing one byte is a matter of milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Copying an image, on a busy host.
+const COPY: Duration = Duration::from_secs(300);
+
 /// Makes `overlay`, a disk of `size` MiB (the base's own size if that is
 /// larger) that reads as `base` until it is written.
 pub(crate) fn overlay(base: &Path, overlay: &Path, size: u64) -> Result<()> {
@@ -29,6 +32,14 @@ pub(crate) fn empty(disk: &Path, size: u64) -> Result<()> {
     let mut command = Command::new("qemu-img");
     command.args(["create", "-q", "-f", "qcow2"]).arg(disk).arg(format!("{size}M"));
     child::run(command, LIMIT).map(drop)
+}
+
+/// Copies a disk to `disk` in VMware's format, as one that can be written.
+pub(crate) fn vmdk(from: &Path, disk: &Path) -> Result<()> {
+    let mut command = Command::new("qemu-img");
+    command.args(["convert", "-q", "-f", "qcow2", "-O", "vmdk"]);
+    command.args(["-o", "subformat=monolithicSparse,adapter_type=lsilogic"]).arg(from).arg(disk);
+    child::run(command, COPY).map(drop)
 }
 
 /// Inverts the byte of `disk` at `offset`. Returns the byte as it was.

@@ -12,7 +12,7 @@ use crate::firmware::Firmware;
 use crate::machine::Machine;
 use crate::ports;
 use crate::ssh::{self, Target};
-use crate::wiring::{LEASE, Network, Wiring};
+use crate::wiring::{Cards, LEASE, Network, Wiring};
 
 /// Enough for etcd and Docker, and small enough that two fit on any host.
 const MEMORY: u32 = 2048;
@@ -75,9 +75,11 @@ impl Hardware {
             firmware: Firmware { variables, ..firmware.clone() },
             memory: MEMORY,
             processors: 2,
+            cards: Cards::Virtio,
             disks: vec![disk],
             disc: None,
             fw_cfg: Vec::new(),
+            firmware_strings: Vec::new(),
             network: Network { ssh_port, guest: LEASE, isolated: false, segment: None },
             screen: false,
         };
@@ -110,6 +112,22 @@ impl Hardware {
     pub fn fw_cfg(mut self, name: &str, file: PathBuf) -> Self {
         self.wiring.fw_cfg.push((name.to_owned(), file));
         self
+    }
+
+    /// With `string` in the firmware's tables, for the guest to find (SMBIOS type 11).
+    #[must_use]
+    pub fn firmware_string(mut self, string: String) -> Self {
+        self.wiring.firmware_strings.push(string);
+        self
+    }
+
+    /// As VMware would have it: its cards, and the disk as a VMDK of its own.
+    pub fn of_vmware(mut self) -> Result<Self> {
+        let disk = self.folder().join("disk.vmdk");
+        disks::vmdk(&self.wiring.disks[0], &disk)?;
+        self.wiring.disks[0] = disk;
+        self.wiring.cards = Cards::Vmware;
+        Ok(self)
     }
 
     /// With ssh forwarded to `guest`, for a machine that has a fixed address.

@@ -13,6 +13,9 @@ pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// The address that the first machine on the built-in network is leased.
 pub const LEASE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 
+/// The hardware address of a machine's first network card.
+pub const MAC: &str = "52:54:00:12:34:56";
+
 /// Program name of QEMU; only this one architecture is built.
 pub const QEMU: &str = "qemu-system-x86_64";
 
@@ -29,16 +32,30 @@ pub struct Wiring {
     pub memory: u32,
     /// Number of processors.
     pub processors: u32,
-    /// The disks (qcow2), the first is the one to boot from.
+    /// What its disks and network card pretend to be.
+    pub cards: Cards,
+    /// The disks, the first is the one to boot from: qcow2, or by their names VMDK.
     pub disks: Vec<PathBuf>,
     /// The disc in the CD-ROM drive; without one there is no drive.
     pub disc: Option<PathBuf>,
     /// Files that the guest sees in QEMU's firmware configuration device.
     pub fw_cfg: Vec<(String, PathBuf)>,
+    /// Strings that the guest sees in its firmware's tables (SMBIOS type 11).
+    pub firmware_strings: Vec<String>,
     /// How it is connected.
     pub network: Network,
     /// Whether it has a graphics card, so that its screen can be pictured.
     pub screen: bool,
+}
+
+/// What a machine's disks and network card pretend to be.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Cards {
+    /// Those made for virtual machines.
+    #[default]
+    Virtio,
+    /// Those of VMware: pvscsi and vmxnet3.
+    Vmware,
 }
 
 /// A machine's network: QEMU's built-in one (10.0.2.0/24, the host at
@@ -88,14 +105,23 @@ impl Wiring {
         let flash = "if=pflash,format=raw";
         list.file("-drive", &format!("{flash},unit=0,readonly=on,file="), &self.firmware.code);
         list.file("-drive", &format!("{flash},unit=1,file="), &self.firmware.variables);
+        if self.cards == Cards::Vmware {
+            list.option("-device", &["pvscsi,id=scsi"]);
+        }
         for (index, disk) in self.disks.iter().enumerate() {
             let id = format!("disk{index}");
-            let drive = format!("if=none,id={id},format=qcow2,discard=unmap,file=");
+            let format =
+                if disk.extension().is_some_and(|e| e == "vmdk") { "vmdk" } else { "qcow2" };
+            let drive = format!("if=none,id={id},format={format},discard=unmap,file=");
             list.file("-drive", &drive, disk);
             let boot = if index == 0 { ",bootindex=0" } else { "" };
+            let kind = match self.cards {
+                Cards::Virtio => "virtio-blk-pci",
+                Cards::Vmware => "scsi-hd,bus=scsi.0",
+            };
             // A full host is an error in the guest; by default QEMU would stop
             // the guest and wait for somebody to make room.
-            let device = format!("virtio-blk-pci,drive={id},serial={id},werror=report{boot}");
+            let device = format!("{kind},drive={id},serial={id},werror=report{boot}");
             list.option("-device", &[&device]);
         }
         if let Some(disc) = &self.disc {
@@ -105,13 +131,17 @@ impl Wiring {
         for (name, file) in &self.fw_cfg {
             list.file("-fw_cfg", &format!("name={name},file="), file);
         }
-        self.network.add_to(&mut list);
+        for string in &self.firmware_strings {
+            let value = string.replace(',', ",,");
+            list.option("-smbios", &[&format!("type=11,value={value}")]);
+        }
+        self.network.add_to(self.cards, &mut list);
         list.0
     }
 }
 
 impl Network {
-    fn add_to(&self, list: &mut Arguments) {
+    fn add_to(&self, cards: Cards, list: &mut Arguments) {
         let restrict = if self.isolated { "on" } else { "off" };
         list.option(
             "-netdev",
@@ -122,7 +152,11 @@ impl Network {
             )],
         );
         // Without its ROM the card cannot be booted from, which saves time.
-        list.option("-device", &["virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile="]);
+        let card = match cards {
+            Cards::Virtio => "virtio-net-pci",
+            Cards::Vmware => "vmxnet3",
+        };
+        list.option("-device", &[&format!("{card},netdev=net0,mac={MAC},romfile=")]);
         if let Some(port) = self.segment {
             let [high, low] = self.ssh_port.to_be_bytes();
             list.option(
@@ -187,9 +221,11 @@ pub(crate) mod tests {
             },
             memory: 1024,
             processors: 2,
+            cards: Cards::Virtio,
             disks: vec!["/m/disk.qcow2".into()],
             disc: None,
             fw_cfg: Vec::new(),
+            firmware_strings: Vec::new(),
             network: Network { ssh_port: 40022, guest: LEASE, isolated: false, segment: None },
             screen: false,
         }
@@ -222,6 +258,11 @@ pub(crate) mod tests {
             ("cfi.pflash01,property=secure,value=on", |w| w.firmware.secure = true),
             ("-accel kvm -cpu host", |w| w.accelerator = Accelerator::Kvm),
             ("-m 4096M", |w| w.memory = 4096),
+            ("-device pvscsi,id=scsi -drive", |w| w.cards = Cards::Vmware),
+            ("-device scsi-hd,bus=scsi.0,drive=disk0", |w| w.cards = Cards::Vmware),
+            ("-device vmxnet3,netdev=net0", |w| w.cards = Cards::Vmware),
+            ("format=vmdk", |w| w.disks = vec!["/m/disk.vmdk".into()]),
+            ("-smbios type=11,value=a=b,,c", |w| w.firmware_strings.push("a=b,c".into())),
         ] {
             assert!(!bare.contains(part), "{part} in {bare}");
             let line = with(change);

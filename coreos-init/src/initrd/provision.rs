@@ -112,11 +112,13 @@ struct Initrd<'a, 'u> {
 }
 
 impl Outside for Initrd<'_, '_> {
-    fn lease(&mut self, needed: bool) -> Result<Option<Lease>, String> {
+    fn lease(&mut self, needed: bool, ipv6: bool) -> Result<Option<Lease>, String> {
         if !needed && !self.uplink.has_lease() {
             return Ok(None);
         }
-        self.uplink.lease().map(Some).map_err(|error| chain(&error))
+        let lease =
+            if ipv6 { self.uplink.lease_with_ipv6() } else { self.uplink.lease() };
+        lease.map(Some).map_err(|error| chain(&error))
     }
 
     fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String> {

@@ -1,6 +1,6 @@
 //! One DHCPv4 lease, as early as any interface gets one.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use cloud_config::Address;
 use mozim::{DhcpError, DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
@@ -75,11 +75,12 @@ fn convert(link: &Link, lease: &DhcpV4Lease) -> Result<Lease, String> {
     let usable = |address: &Ipv4Addr| !address.is_unspecified();
     Ok(Lease {
         interface: link.name.clone(),
-        address,
+        address: Some(address),
+        ipv6: Vec::new(),
         prefix,
         router: router.filter(usable),
         routes,
-        dns: lease.dns_srvs.iter().flatten().copied().filter(usable).collect(),
+        dns: lease.dns_srvs.iter().flatten().copied().filter(usable).map(IpAddr::from).collect(),
         server,
         lease_seconds: lease.lease_time_sec,
         client_id: [&[ETHERNET], link.mac.0.as_slice()].concat(),

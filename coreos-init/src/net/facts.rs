@@ -47,9 +47,13 @@ pub fn values(
     lease: Option<&Lease>,
 ) -> Values {
     let fixed: Vec<IpAddr> = static_addresses.iter().map(|address| address.ip).collect();
-    let leased: Vec<IpAddr> = lease.iter().map(|lease| lease.address.into()).collect();
-    let leased_on = lease.map_or(String::new(), |lease| format!("DHCP on {}", lease.interface));
-    let seen = [(fixed, STATIC), (leased, leased_on.as_str())];
+    let leased: Vec<IpAddr> =
+        lease.iter().filter_map(|lease| lease.address.map(IpAddr::from)).collect();
+    let given: Vec<IpAddr> =
+        lease.iter().flat_map(|lease| &lease.ipv6).copied().map(IpAddr::from).collect();
+    let on = lease.map_or("", |lease| lease.interface.as_str());
+    let (leased_on, given_on) = (format!("DHCP on {on}"), format!("routers on {on}"));
+    let seen = [(fixed, STATIC), (leased, leased_on.as_str()), (given, given_on.as_str())];
 
     let mut values = Values::default();
     for family in [
@@ -100,14 +104,24 @@ pub fn values(
 }
 
 /// Whether the network must be brought up before the configuration can be applied: to fetch it,
-/// or because it uses an IPv4 address that only a lease can tell. `known` are the values without
-/// a lease.
+/// or because it uses an address that only the network can tell. `known` are the values without
+/// it.
 pub fn needs_network(url_wanted: bool, used: &[Variable], known: &Values) -> bool {
-    let by_lease = [Variable::PrivateIpv4, Variable::PublicIpv4];
+    let by_lease =
+        [Variable::PrivateIpv4, Variable::PublicIpv4, Variable::PrivateIpv6, Variable::PublicIpv6];
     url_wanted
         || used
             .iter()
             .any(|variable| by_lease.contains(variable) && !known.map.contains_key(variable))
+}
+
+/// Whether it is an address of IPv6 that is missing.
+pub fn needs_ipv6(used: &[Variable], known: &Values) -> bool {
+    let missing = |variable: &Variable| !known.map.contains_key(variable);
+    let of_ipv6 = |variable: &&Variable| {
+        matches!(variable, Variable::PrivateIpv6 | Variable::PublicIpv6)
+    };
+    used.iter().filter(of_ipv6).any(missing)
 }
 
 const STATIC: &str = "static address in the configuration";
@@ -197,7 +211,8 @@ mod tests {
     fn lease(address: &str) -> Lease {
         Lease {
             interface: "eth0".to_owned(),
-            address: address.parse().unwrap(),
+            address: address.parse().ok(),
+            ipv6: Vec::new(),
             prefix: 24,
             router: None,
             routes: Vec::new(),

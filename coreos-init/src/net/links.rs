@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use cloud_config::Address;
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
@@ -162,6 +162,26 @@ pub(super) async fn carrier(handle: &Handle, index: u32) -> io::Result<()> {
         }
         tokio::time::sleep(CARRIER_POLL).await;
     }
+}
+
+/// The addresses of IPv6 that the link has and that are known to be its own alone.
+pub(super) async fn addresses(handle: &Handle, index: u32) -> io::Result<Vec<Ipv6Addr>> {
+    let request = handle.address().get().set_link_index_filter(index).execute();
+    let messages: Vec<AddressMessage> = request.try_collect().await.map_err(into_io)?;
+    let mut addresses = Vec::new();
+    for message in messages {
+        let (mut ip, mut flags) = (None, AddressFlags::empty());
+        for attribute in message.attributes {
+            match attribute {
+                AddressAttribute::Address(IpAddr::V6(address)) => ip = Some(address),
+                AddressAttribute::Flags(all) => flags = all,
+                _ => {}
+            }
+        }
+        let unsure = AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated;
+        addresses.extend(ip.filter(|_| !flags.intersects(unsure)));
+    }
+    Ok(addresses)
 }
 
 /// Adds an address; one that is there already is fine.

@@ -8,14 +8,16 @@
 //!
 //! The kernel is spoken to by rtnetlink and packet sockets only; no helper program runs. The
 //! lease is taken with the client id that networkd will use (`ClientIdentifier=mac`), so that the
-//! machine keeps the address which its configuration was filled in with. IPv6 here is what is
-//! configured; addresses from router advertisements and DHCPv6 are networkd's business.
+//! machine keeps the address which its configuration was filled in with. A network without IPv4
+//! does, too: addresses of IPv6 come from router advertisements, which the kernel follows, or by
+//! DHCPv6 where they say so.
 
 mod dhcp; // one DHCPv4 lease
 pub mod facts; // what $private_ipv4 and the like stand for
 mod ip_argument; // ip= of the kernel command line
 mod links; // rtnetlink
 mod network; // bringing it up, and down again
+mod router; // addresses of IPv6 as routers hand them out
 mod settings; // what one interface is given
 mod uplink; // brought up only if something asks for it
 
@@ -25,19 +27,22 @@ pub use network::{NetError, Network};
 pub use settings::{Route, Settings, Static};
 pub use uplink::{Uplink, statics_of};
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// How long a lease is waited for unless something says otherwise.
 pub const LEASE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// An address that a DHCP server lent to this machine.
+/// What the network gave this machine: an address that a DHCP server lent, addresses that routers
+/// of IPv6 handed out, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The interface it came by, under its name of now (`eth0`): udev may rename it later.
     pub interface: String,
-    /// The address.
-    pub address: Ipv4Addr,
+    /// The address that was lent, if there is IPv4.
+    pub address: Option<Ipv4Addr>,
+    /// Addresses of IPv6, which the kernel has already.
+    pub ipv6: Vec<Ipv6Addr>,
     /// The length of the network's prefix.
     pub prefix: u8,
     /// The default router.
@@ -45,7 +50,7 @@ pub struct Lease {
     /// Further routes.
     pub routes: Vec<Route>,
     /// Name servers.
-    pub dns: Vec<Ipv4Addr>,
+    pub dns: Vec<IpAddr>,
     /// The server.
     pub server: Ipv4Addr,
     /// How long the address is lent for, in seconds.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use host::durable::{self, WriteError};
@@ -15,12 +17,19 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
 use super::links::{self, Link, LinkChoice};
+use super::router::{self, Given};
 use super::{Lease, Mac, Settings, Static, dhcp};
 
 /// How often the kernel is asked whether an interface has appeared.
 const APPEAR_POLL: Duration = Duration::from_millis(50);
 /// How long a machine without any interface is given to find one: drivers answer late.
 const APPEAR: Duration = Duration::from_secs(2);
+
+/// How long a DHCP server is waited for where routers of IPv6 have given addresses.
+const FOR_LEASE: Duration = Duration::from_secs(3);
+/// How long routers of IPv6 are waited for, if that is wanted, where there is a lease: an address
+/// is nobody else's only seconds after a router was heard.
+const FOR_ROUTERS: Duration = Duration::from_secs(6);
 
 /// The network could not be brought up, or down.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +54,9 @@ pub enum NetError {
         seconds: u64,
     },
     /// No server lent an address.
-    #[error("no DHCP server answered on {interfaces} within {seconds} s")]
+    #[error(
+        "neither a DHCP server nor a router of IPv6 answered on {interfaces} within {seconds} s"
+    )]
     NoLease {
         /// The names of those with a carrier.
         interfaces: String,
@@ -103,20 +114,62 @@ impl Network {
         Ok(Network { runtime, handle, touched: BTreeMap::new() })
     }
 
-    /// Brings up all Ethernet interfaces and takes the first lease that any of them is offered.
-    /// The address is not configured by that: see [`Network::configure`].
-    pub fn lease(&mut self, deadline: Duration) -> Result<Lease, NetError> {
+    /// Brings up all Ethernet interfaces and takes the first lease that any of them is offered,
+    /// or, on a network without IPv4, what its routers hand out. The address that was lent is not
+    /// configured by that: see [`Network::configure`]. With `ipv6` a lease alone is not enough,
+    /// if routers are there.
+    pub fn lease(&mut self, deadline: Duration, ipv6: bool) -> Result<Lease, NetError> {
         let start = Instant::now();
         let links = self.raise()?;
         let left = deadline.saturating_sub(start.elapsed());
         let handle = self.handle.clone();
-        let lease = self.runtime.block_on(async {
-            timeout(left, dhcp::first_lease(&handle, &links)).await.unwrap_or_default()
+        let (lease, given) = self.runtime.block_on(async {
+            let lease = async { timeout(left, dhcp::first_lease(&handle, &links)).await.ok()? };
+            let given = async { timeout(left, router::first(&handle, &links)).await.ok()? };
+            let (mut lease, mut given) = (pin!(lease), pin!(given));
+            tokio::select! {
+                leased = &mut lease => match leased {
+                    Some(_) if !ipv6 => (leased, None),
+                    Some(_) => (leased, timeout(FOR_ROUTERS, given).await.unwrap_or_default()),
+                    None => (None, given.await),
+                },
+                routed = &mut given => match routed {
+                    Some(_) => (timeout(FOR_LEASE, lease).await.unwrap_or_default(), routed),
+                    None => (lease.await, None),
+                },
+            }
         });
-        match lease {
-            Some(lease) => Ok(lease),
-            None => Err(self.no_lease(deadline)?),
+        let lease = match (lease, given) {
+            (None, None) => return Err(self.no_lease(deadline)?),
+            (Some(lease), None) => lease,
+            (lease, Some(given)) => self.take(lease, given)?,
+        };
+        Ok(lease)
+    }
+
+    /// A lease with what routers gave, which alone is one, too.
+    fn take(&mut self, lease: Option<Lease>, given: Given) -> Result<Lease, NetError> {
+        if let Some(address) = given.leased {
+            let touched = || Touched { name: given.interface.clone(), raised: false };
+            self.touched.entry(given.index).or_insert_with(touched);
+            let doing = format!("add {address} to {}", given.interface);
+            self.kernel(doing, links::add_address(&self.handle, given.index, address))?;
         }
+        let mut lease = lease.unwrap_or_else(|| Lease {
+            interface: given.interface,
+            address: None,
+            ipv6: Vec::new(),
+            prefix: 0,
+            router: None,
+            routes: Vec::new(),
+            dns: Vec::new(),
+            server: Ipv4Addr::UNSPECIFIED,
+            lease_seconds: 0,
+            client_id: Vec::new(),
+        });
+        lease.ipv6 = given.addresses;
+        lease.dns.extend(given.dns);
+        Ok(lease)
     }
 
     /// The kernel's indexes of the Ethernet interfaces.

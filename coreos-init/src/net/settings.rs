@@ -57,9 +57,14 @@ impl From<&Lease> for Settings {
     fn from(lease: &Lease) -> Settings {
         let default = lease.router.map(|router| Route::default_via(router.into()));
         Settings {
-            addresses: vec![Address { ip: lease.address.into(), prefix: lease.prefix }],
+            // What routers handed out is there already.
+            addresses: lease
+                .address
+                .map(|ip| Address { ip: ip.into(), prefix: lease.prefix })
+                .into_iter()
+                .collect(),
             routes: lease.routes.iter().copied().chain(default).collect(),
-            dns: lease.dns.iter().copied().map(IpAddr::from).collect(),
+            dns: lease.dns.clone(),
         }
     }
 }
@@ -171,11 +176,12 @@ mod tests {
     fn a_lease_becomes_address_routes_and_name_servers() {
         let lease = Lease {
             interface: "eth0".to_owned(),
-            address: [10, 0, 2, 15].into(),
+            address: Some([10, 0, 2, 15].into()),
+            ipv6: Vec::new(),
             prefix: 24,
             router: Some([10, 0, 2, 2].into()),
             routes: vec![Route { to: Some(address("169.254.169.254/32")), via: None }],
-            dns: [3, 3, 4, 5, 6].map(|last| Ipv4Addr::new(10, 0, 2, last)).into(),
+            dns: [3, 3, 4, 5, 6].map(|last| Ipv4Addr::new(10, 0, 2, last).into()).into(),
             server: [10, 0, 2, 2].into(),
             lease_seconds: 86400,
             client_id: vec![1, 2, 0, 0, 0, 0, 1],

@@ -81,7 +81,14 @@ impl<'a> Uplink<'a> {
 
     /// The lease, taken now if it was not yet.
     pub fn lease(&mut self) -> Result<Lease, NetError> {
-        self.lease_within(LEASE_DEADLINE)
+        self.lease_within(LEASE_DEADLINE, false)
+    }
+
+    /// The same where an address of IPv6 is wanted, too: one more is asked for if the lease that
+    /// was taken has none.
+    pub fn lease_with_ipv6(&mut self) -> Result<Lease, NetError> {
+        self.lease = self.lease.take().filter(|lease| !lease.ipv6.is_empty());
+        self.lease_within(LEASE_DEADLINE, true)
     }
 
     /// Leaves the interfaces as they were found.
@@ -90,11 +97,11 @@ impl<'a> Uplink<'a> {
         self.network.take().map_or(Ok(()), Network::teardown)
     }
 
-    fn lease_within(&mut self, deadline: Duration) -> Result<Lease, NetError> {
+    fn lease_within(&mut self, deadline: Duration, ipv6: bool) -> Result<Lease, NetError> {
         if let Some(lease) = &self.lease {
             return Ok(lease.clone());
         }
-        let lease = self.network()?.lease(deadline)?;
+        let lease = self.network()?.lease(deadline, ipv6)?;
         self.lease = Some(lease.clone());
         Ok(lease)
     }
@@ -119,7 +126,7 @@ impl<'a> Uplink<'a> {
             return Ok(self.network()?.configure_static(&statics, &resolv_conf, LEASE_DEADLINE)?);
         }
         let deadline = if need == Need::Link { LINK_DEADLINE } else { LEASE_DEADLINE };
-        let lease = match self.lease_within(deadline) {
+        let lease = match self.lease_within(deadline, false) {
             Err(NetError::NoLease { .. }) if need == Need::Link => return self.address_itself(),
             other => other?,
         };

@@ -1,5 +1,5 @@
-//! Directories that the hypervisor shares under the name of a config drive: 9p, with the mount
-//! tag `config-2` or `cidata`.
+//! Directories that the hypervisor shares under the name of a config drive: virtiofs and 9p, with
+//! the tag `config-2` or `cidata`.
 
 use std::fs;
 use std::io;
@@ -13,16 +13,22 @@ use super::disc::LABELS;
 use super::file::read_limited;
 use super::{Glance, Places, SourceName, Survey};
 
-/// Where the kernel's driver shows what is shared, below sysfs.
-const DRIVER: &str = "bus/virtio/drivers/9pnet_virtio";
+/// A way to share: the file system, where the kernel shows its tags below sysfs, the file there,
+/// and how it is mounted.
+type Way = (&'static str, &'static str, &'static str, Option<&'static str>);
+
+const WAYS: [Way; 2] = [
+    ("virtiofs", "fs/virtiofs", "tag", None),
+    ("9p", "bus/virtio/drivers/9pnet_virtio", "mount_tag", Some("trans=virtio,version=9p2000.L")),
+];
 /// Where such a directory is mounted for a moment.
 const MOUNT_POINT: &str = "/run/coreos/config-drive";
 
 pub(super) fn look(places: &Places, survey: &mut Survey) {
-    for tag in tags(&places.sysfs) {
+    for (way, tag) in shares(&places.sysfs) {
         let start = Instant::now();
-        let place = format!("9p share {tag}");
-        let glance = match read(&place, &tag) {
+        let place = format!("{} share {tag}", way.0);
+        let glance = match read(&place, way, &tag) {
             Ok(found) => Glance::Holds(Box::new(found)),
             Err(reason) => Glance::Failed(reason),
         };
@@ -33,22 +39,27 @@ pub(super) fn look(places: &Places, survey: &mut Survey) {
     }
 }
 
-/// The tags that say that a share is for this, in no order.
-fn tags(sysfs: &Path) -> Vec<String> {
-    let Ok(devices) = fs::read_dir(sysfs.join(DRIVER)) else { return Vec::new() };
-    let mut tags: Vec<_> = devices
-        .filter_map(Result::ok)
-        .filter_map(|device| fs::read_to_string(device.path().join("mount_tag")).ok())
-        // The kernel ends it as a C string.
-        .map(|tag| tag.trim_matches(['\0', '\n', ' ']).to_owned())
-        .filter(|tag| LABELS.iter().any(|label| label.eq_ignore_ascii_case(tag)))
-        .collect();
-    tags.sort();
-    tags
+/// The shares whose tag says that they are for this.
+fn shares(sysfs: &Path) -> Vec<(Way, String)> {
+    let mut shares = Vec::new();
+    for way in WAYS {
+        let (_, directory, file, _) = way;
+        let Ok(devices) = fs::read_dir(sysfs.join(directory)) else { continue };
+        let mut tags: Vec<_> = devices
+            .filter_map(Result::ok)
+            .filter_map(|device| fs::read_to_string(device.path().join(file)).ok())
+            // The kernel ends some as a C string.
+            .map(|tag| tag.trim_matches(['\0', '\n', ' ']).to_owned())
+            .filter(|tag| LABELS.iter().any(|label| label.eq_ignore_ascii_case(tag)))
+            .collect();
+        tags.sort();
+        shares.extend(tags.into_iter().map(|tag| (way, tag)));
+    }
+    shares
 }
 
-fn read(place: &str, tag: &str) -> Result<super::Found, String> {
-    let mounted = Mounted::new(tag).map_err(|error| format!("cannot mount it: {error}"))?;
+fn read(place: &str, way: Way, tag: &str) -> Result<super::Found, String> {
+    let mounted = Mounted::new(way, tag).map_err(|error| format!("cannot mount it: {error}"))?;
     config_files::read(place, &mut Directory(mounted.point.clone()))
 }
 
@@ -58,13 +69,12 @@ struct Mounted {
 }
 
 impl Mounted {
-    fn new(tag: &str) -> io::Result<Mounted> {
+    fn new((kind, _, _, options): Way, tag: &str) -> io::Result<Mounted> {
         let point = PathBuf::from(MOUNT_POINT);
         fs::create_dir_all(&point)?;
         let flags =
             MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-        let options = "trans=virtio,version=9p2000.L";
-        mount(Some(tag), &point, Some("9p"), flags, Some(options))?;
+        mount(Some(tag), &point, Some(kind), flags, options)?;
         Ok(Mounted { point })
     }
 }
@@ -104,16 +114,23 @@ mod tests {
     #[test]
     fn only_shares_of_that_name_are_looked_at() {
         let sysfs = tempfile::tempdir().unwrap();
-        assert_eq!(tags(sysfs.path()), Vec::<String>::new());
-        for (device, tag) in
-            [("virtio1", "home\0"), ("virtio2", "config-2\0"), ("virtio3", "CIDATA")]
-        {
-            let device = sysfs.path().join(DRIVER).join(device);
-            fs::create_dir_all(&device).unwrap();
-            fs::write(device.join("mount_tag"), tag).unwrap();
+        assert!(shares(sysfs.path()).is_empty());
+        for (file, tag) in [
+            ("bus/virtio/drivers/9pnet_virtio/virtio1/mount_tag", "home\0"),
+            ("bus/virtio/drivers/9pnet_virtio/virtio2/mount_tag", "config-2\0"),
+            ("bus/virtio/drivers/9pnet_virtio/virtio3/mount_tag", "CIDATA"),
+            ("fs/virtiofs/4/tag", "config-2\n"),
+            ("fs/virtiofs/5/tag", "docker\n"),
+        ] {
+            let path = sysfs.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, tag).unwrap();
         }
-        fs::write(sysfs.path().join(DRIVER).join("bind"), "").unwrap();
-        assert_eq!(tags(sysfs.path()), ["CIDATA", "config-2"]);
+        let found: Vec<_> =
+            shares(sysfs.path()).into_iter().map(|(way, tag)| (way.0, tag)).collect();
+        let expected = [("virtiofs", "config-2"), ("9p", "CIDATA"), ("9p", "config-2")]
+            .map(|(way, tag)| (way, tag.to_owned()));
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -77,6 +77,30 @@ impl Cables {
         self
     }
 
+    /// A router of IPv6 there on `interface`, which hands out addresses as dnsmasq's `range` says
+    /// and names the server fd00::53.
+    pub(crate) fn router(mut self, interface: &str, range: &str) -> Cables {
+        let server = Command::new("ip")
+            .args(["netns", "exec", &self.there, "dnsmasq", "--keep-in-foreground"])
+            .args(["--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-ping"])
+            .args(["--user=root", "--port=0", "--pid-file=", "--bind-interfaces"])
+            .args([
+                "--enable-ra",
+                "--ra-param=*,5,60",
+                "--dhcp-option=option6:dns-server,[fd00::53]",
+            ])
+            .arg(format!("--interface={interface}"))
+            .arg(format!("--dhcp-range={range}"))
+            .arg("--leasefile-ro")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("ip must be installed");
+        self.servers.push(server);
+        self
+    }
+
     /// The server's own record of its leases.
     pub(crate) fn leases(&self) -> String {
         fs::read_to_string(self.directory.path().join("leases")).expect("dnsmasq must be installed")

@@ -1,6 +1,7 @@
 //! Leases and static addresses: dnsmasq at the other end of a virtual cable.
 
 use std::fs;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use coreos_init::net::{
@@ -35,7 +36,7 @@ fn a_lease_is_taken_with_the_client_id_of_networkd_and_leaves_no_trace() {
 
     let (lease, document) = cables.here(|| {
         let mut network = Network::open().unwrap();
-        let lease = network.lease(PATIENCE).unwrap();
+        let lease = network.lease(PATIENCE, false).unwrap();
         network.configure(&lease.interface, &Settings::from(&lease), &resolv_conf).unwrap();
         let document = get("http://192.0.2.80/config");
         network.teardown().unwrap();
@@ -44,7 +45,8 @@ fn a_lease_is_taken_with_the_client_id_of_networkd_and_leaves_no_trace() {
 
     let expected = Lease {
         interface: "eth0".to_owned(),
-        address: [10, 99, 0, 50].into(),
+        address: Some([10, 99, 0, 50].into()),
+        ipv6: Vec::new(),
         prefix: 24,
         router: Some([10, 99, 0, 1].into()),
         routes: Vec::new(),
@@ -65,7 +67,7 @@ fn a_lease_is_taken_with_the_client_id_of_networkd_and_leaves_no_trace() {
     // The next one to ask with the same client id gets the same address.
     let again = cables.here(|| {
         let mut network = Network::open().unwrap();
-        let lease = network.lease(PATIENCE).unwrap();
+        let lease = network.lease(PATIENCE, false).unwrap();
         network.teardown().unwrap();
         lease
     });
@@ -81,11 +83,11 @@ fn the_first_interface_that_is_answered_wins() {
         .dhcp("eth1", "10.99.0.50", "10.99.0.1");
     let lease = cables.here(|| {
         let mut network = Network::open().unwrap();
-        let lease = network.lease(PATIENCE).unwrap();
+        let lease = network.lease(PATIENCE, false).unwrap();
         network.teardown().unwrap();
         lease
     });
-    assert_eq!((lease.interface.as_str(), lease.address), ("eth1", [10, 99, 0, 50].into()));
+    assert_eq!((lease.interface.as_str(), lease.address), ("eth1", Some([10, 99, 0, 50].into())));
     cables.assert_untouched();
 }
 
@@ -169,7 +171,7 @@ fn what_is_missing_for_a_lease_is_named() {
     let fails = |cables: &Cables| {
         let error = cables.here(|| {
             let mut network = Network::open().unwrap();
-            let error = network.lease(IMPATIENCE).unwrap_err();
+            let error = network.lease(IMPATIENCE, false).unwrap_err();
             network.teardown().unwrap();
             error
         });
@@ -186,9 +188,83 @@ fn what_is_missing_for_a_lease_is_named() {
     let error = fails(&cables);
     let shown = error.to_string();
     assert!(matches!(error, NetError::NoLease { .. }), "{shown}");
-    assert_eq!(shown, "no DHCP server answered on eth0 (52:54:00:00:00:01) within 2 s");
+    assert_eq!(
+        shown,
+        "neither a DHCP server nor a router of IPv6 answered on eth0 (52:54:00:00:00:01) within 2 s"
+    );
 
     ip(&["-n", &cables.there, "link", "set", "eth0", "down"]);
     let error = fails(&cables);
     assert_eq!(error.to_string(), "no carrier on eth0 (52:54:00:00:00:01) within 2 s");
+}
+
+/// A cable on which there is no IPv4.
+fn without_ipv4(cables: Cables, range: &str) -> Cables {
+    let cables = cables.cable("eth0", "52:54:00:00:00:01", "192.0.2.1/32");
+    for address in ["2001:db8:6::1/64", "fe80::1/64"] {
+        ip(&["-n", &cables.there, "address", "add", address, "dev", "eth0", "nodad"]);
+    }
+    cables.router("eth0", range)
+}
+
+#[test]
+fn a_network_without_ipv4_gives_addresses_by_advertisement() {
+    let Some(cables) = Cables::new() else { return };
+    let cables = without_ipv4(cables, "2001:db8:6::,ra-only");
+    // Behind the router.
+    ip(&["-n", &cables.there, "address", "add", "2001:db8:80::80/128", "dev", "lo"]);
+    cables.serve("[2001:db8:80::80]:80", "#cloud-config\n");
+    let resolv_conf = cables.resolv_conf();
+    let (lease, document) = cables.here(|| {
+        let mut network = Network::open().unwrap();
+        let lease = network.lease(PATIENCE, false).unwrap();
+        network.configure(&lease.interface, &Settings::from(&lease), &resolv_conf).unwrap();
+        let document = get("http://[2001:db8:80::80]/config");
+        network.teardown().unwrap();
+        (lease, document)
+    });
+    assert_eq!(lease.address, None);
+    assert_eq!(lease.ipv6, ["2001:db8:6:0:5054:ff:fe00:1".parse::<Ipv6Addr>().unwrap()]);
+    assert_eq!(document, "#cloud-config\n");
+    assert_eq!(fs::read_to_string(&resolv_conf).unwrap(), "nameserver fd00::53\n");
+    cables.assert_untouched();
+}
+
+#[test]
+fn a_network_without_ipv4_gives_addresses_by_dhcp() {
+    let Some(cables) = Cables::new() else { return };
+    let cables = without_ipv4(cables, "2001:db8:6::100,2001:db8:6::100,64");
+    cables.serve("[2001:db8:6::1]:80", "leased");
+    let resolv_conf = cables.resolv_conf();
+    let (lease, document) = cables.here(|| {
+        let mut network = Network::open().unwrap();
+        let lease = network.lease(PATIENCE, false).unwrap();
+        network.configure(&lease.interface, &Settings::from(&lease), &resolv_conf).unwrap();
+        let document = get("http://[2001:db8:6::1]/");
+        network.teardown().unwrap();
+        (lease, document)
+    });
+    assert_eq!(lease.ipv6, ["2001:db8:6::100".parse::<Ipv6Addr>().unwrap()]);
+    assert_eq!(document, "leased");
+    cables.assert_untouched();
+}
+
+#[test]
+fn both_families_are_there_where_both_are_asked_for() {
+    let Some(cables) = Cables::new() else { return };
+    let cables = cables.cable("eth0", "52:54:00:00:00:01", "10.99.0.1/24");
+    for address in ["2001:db8:6::1/64", "fe80::1/64"] {
+        ip(&["-n", &cables.there, "address", "add", address, "dev", "eth0", "nodad"]);
+    }
+    let cables =
+        cables.dhcp("eth0", "10.99.0.50", "10.99.0.1").router("eth0", "2001:db8:6::,ra-only");
+    let lease = cables.here(|| {
+        let mut network = Network::open().unwrap();
+        let lease = network.lease(PATIENCE, true).unwrap();
+        network.teardown().unwrap();
+        lease
+    });
+    assert_eq!(lease.address, Some([10, 99, 0, 50].into()));
+    assert_eq!(lease.ipv6.len(), 1, "{lease:?}");
+    cables.assert_untouched();
 }

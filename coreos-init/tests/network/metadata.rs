@@ -118,6 +118,39 @@ fn a_machine_with_ipv6_alone_asks_the_address_of_ipv6() {
 }
 
 #[test]
+fn a_machine_to_which_routers_give_its_only_address_is_configured() {
+    let Some(cables) = Cables::new() else { return };
+    let cables = cables.cable("eth0", MAC, "192.0.2.1/32");
+    for address in ["2001:db8:6::1/64", "fe80::1/64"] {
+        ip(&["-n", &cables.there, "address", "add", address, "dev", "eth0", "nodad"]);
+    }
+    // Each platform's address of IPv6, behind the router.
+    let services_of = [
+        ("ec2", "fd00:ec2::254"),
+        ("gce", "fd20:ce::254"),
+        ("oracle", "fd00:c1::a9fe:a9fe"),
+        ("scaleway", "fd00:42::42"),
+        ("akamai", "fd00:a9fe:a9fe::1"),
+    ];
+    for (_, address) in services_of {
+        ip(&["-n", &cables.there, "address", "add", &format!("{address}/128"), "dev", "lo"]);
+    }
+    let cables = cables.router("eth0", "2001:db8:6::,ra-only");
+    let sockets: Vec<_> =
+        services_of.iter().map(|(_, address)| format!("[{address}]:80")).collect();
+    let sockets: Vec<_> = sockets.iter().map(String::as_str).collect();
+    let current = services(&cables, &sockets);
+    for (name, address) in services_of {
+        let fixture = Fixture::read(name);
+        *current.lock().unwrap() = fixture.clone();
+        let shown = sources(&cables, &format!("platform={name}"));
+        assert_found(name, &fixture, &shown);
+        assert_eq!(shown["found"]["place"], format!("http://[{address}]"));
+        cables.assert_untouched();
+    }
+}
+
+#[test]
 fn openstack_is_asked_on_the_link_where_there_is_no_ipv4() {
     let Some(cables) = Cables::new() else { return };
     let cables = cables.cable("eth0", MAC, "192.0.2.1/32");

@@ -17,6 +17,7 @@ mod lab; // what machines are made of
 mod no_config;
 mod secure_boot; // signed, refused, edited
 mod static_address;
+mod vmware;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let trials = [
         scenario("static_address_from_a_config_drive_and_a_second_boot", static_address::run),
         scenario("dhcp_address_from_a_nocloud_disc", dhcp::run),
+        scenario("vmware_cards_and_a_network_of_many_devices", vmware::run),
         scenario("no_config", no_config::run),
         scenario("secure_boot", secure_boot::run),
         scenario("broken_config", broken_config::run),
