@@ -412,7 +412,7 @@ mod tests {
             (false, vec![PrivateIpv4], &nothing, true),
             (false, vec![PublicIpv4], &nothing, true),
             (false, vec![PrivateIpv4, PublicIpv4], &known, false),
-            (false, vec![PrivateIpv6, PublicIpv6], &nothing, false),
+            (false, vec![PrivateIpv6, PublicIpv6], &nothing, true),
         ];
         for (url, used, known, expected) in cases {
             assert_eq!(needs_network(url, &used, known), expected, "{url} {used:?}");
