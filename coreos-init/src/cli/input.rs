@@ -82,7 +82,7 @@ fn found(name: &str, place: &str, user_data: Vec<u8>) -> Found {
 struct Workstation;
 
 impl Outside for Workstation {
-    fn lease(&mut self, _needed: bool) -> Result<Option<Lease>, String> {
+    fn lease(&mut self, _needed: bool, _ipv6: bool) -> Result<Option<Lease>, String> {
         Ok(None)
     }
 

@@ -116,8 +116,7 @@ impl Outside for Initrd<'_, '_> {
         if !needed && !self.uplink.has_lease() {
             return Ok(None);
         }
-        let lease =
-            if ipv6 { self.uplink.lease_with_ipv6() } else { self.uplink.lease() };
+        let lease = if ipv6 { self.uplink.lease_with_ipv6() } else { self.uplink.lease() };
         lease.map(Some).map_err(|error| chain(&error))
     }
 

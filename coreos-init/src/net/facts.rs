@@ -118,9 +118,8 @@ pub fn needs_network(url_wanted: bool, used: &[Variable], known: &Values) -> boo
 /// Whether it is an address of IPv6 that is missing.
 pub fn needs_ipv6(used: &[Variable], known: &Values) -> bool {
     let missing = |variable: &Variable| !known.map.contains_key(variable);
-    let of_ipv6 = |variable: &&Variable| {
-        matches!(variable, Variable::PrivateIpv6 | Variable::PublicIpv6)
-    };
+    let of_ipv6 =
+        |variable: &&Variable| matches!(variable, Variable::PrivateIpv6 | Variable::PublicIpv6);
     used.iter().filter(of_ipv6).any(missing)
 }
 
