@@ -114,7 +114,10 @@ impl Wiring {
                 if disk.extension().is_some_and(|e| e == "vmdk") { "vmdk" } else { "qcow2" };
             let drive = format!("if=none,id={id},format={format},discard=unmap,file=");
             list.file("-drive", &drive, disk);
-            let boot = if index == 0 { ",bootindex=0" } else { "" };
+            // The firmware does not understand an order that names a disk behind pvscsi, and
+            // then connects none.
+            let first = index == 0 && self.cards == Cards::Virtio;
+            let boot = if first { ",bootindex=0" } else { "" };
             let kind = match self.cards {
                 Cards::Virtio => "virtio-blk-pci",
                 Cards::Vmware => "scsi-hd,bus=scsi.0",

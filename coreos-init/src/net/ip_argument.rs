@@ -6,9 +6,8 @@
 //! ip=CLIENT:[PEER]:GATEWAY:MASK:[HOSTNAME]:INTERFACE:none[:[DNS1][:DNS2]]
 //! ```
 //!
-//! `nameserver=` adds name servers to every static one. Left out: IPv6 by router advertisement or
-//! DHCPv6, which are not done this early, and MTU and MAC address as last fields, which are
-//! passed over.
+//! `nameserver=` adds name servers to every static one. Left out: MTU and MAC address as last
+//! fields, which are passed over.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -76,9 +75,12 @@ fn parse(value: &str) -> Result<Option<IpArgument>, &'static str> {
     let name = (!interface.is_empty()).then(|| interface.to_owned());
     let link = LinkChoice { name, mac: None };
     match method {
-        "dhcp" | "on" | "any" | "both" => return Ok(Some(IpArgument::Dhcp(link))),
-        "dhcp6" | "auto6" | "either6" | "link6" | "link-local" => {
-            return Err("only dhcp and static addresses are known this early");
+        // Either family is taken, as it comes.
+        "dhcp" | "on" | "any" | "both" | "dhcp6" | "auto6" | "either6" => {
+            return Ok(Some(IpArgument::Dhcp(link)));
+        }
+        "link6" | "link-local" => {
+            return Err("an address that only the link knows leads nowhere");
         }
         "" | "none" | "off" | "static" => {}
         _ => return Err("the method is none of dhcp, on, any, none and off"),
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn what_cannot_be_followed_is_told() {
         for (line, reason) in [
-            ("ip=auto6", "only dhcp and static addresses are known this early"),
+            ("ip=link6", "an address that only the link knows leads nowhere"),
             ("ip=eth0:sometimes", "the method is none of dhcp, on, any, none and off"),
             (
                 "ip=10.0.0.5::10.0.0.1:24::eth0:maybe",

@@ -16,10 +16,10 @@ mod disc; // config drives and NoCloud discs
 mod fw_cfg; // what QEMU hands to its guest
 mod guestinfo; // VMware
 mod installed; // what the installer left on the EFI partition
-mod last;
+mod last; // the last configuration that worked
 mod nocloud; // ds=nocloud: a NoCloud disc's files on the net
 mod platform; // metadata services of clouds
-mod shared; // the same as directories of the hypervisor // the last configuration that worked
+mod shared; // discs as directories of the hypervisor
 
 mod config_files; // the files of config drives and NoCloud → Found
 mod file; // a file that is named
