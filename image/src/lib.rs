@@ -8,6 +8,7 @@
 //! writes the finished tree as a read-only file system. Nothing here mounts, loops or needs root,
 //! except the package installer when it has no user namespaces.
 
+pub mod bill;
 pub mod manifest;
 pub mod packages;
 pub mod tree;
@@ -44,5 +45,8 @@ pub mod scratch;
 pub mod stamp;
 
 // The other commands.
+pub mod compare;
 pub mod config_iso;
 pub mod inspect;
+pub mod nodes;
+pub mod sysext;

@@ -16,13 +16,17 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
+use image::compare::{self, Shown};
 use image::config_iso::{self, Complaint, Label, Part, Sources};
 use image::export::{Format, Source, Unattended};
 use image::inspect;
+use image::manifest::Manifest;
+use image::nodes::Nodes;
 use image::pipeline::{self, Outcome, Request};
 use image::progress::{Event, Progress, Style};
 use image::scratch::{Cleanup, Scratch};
 use image::secure_boot::{Keys, keys};
+use image::sysext;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -46,6 +50,10 @@ enum Command {
     Keys(KeysArgs),
     /// Write a disc that configures a machine
     ConfigIso(ConfigIsoArgs),
+    /// Make a system extension of a directory's files
+    Sysext(SysextArgs),
+    /// Say what differs between two builds or releases
+    Diff(DiffArgs),
     /// Say what is in a disk image, boot image, config disc or root
     Inspect(InspectArgs),
 }
@@ -135,8 +143,12 @@ struct KeysArgs {
 #[derive(Debug, Args)]
 struct ConfigIsoArgs {
     /// The cloud-config or script
-    #[arg(long, value_name = "FILE")]
-    user_data: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "nodes")]
+    user_data: Option<PathBuf>,
+    /// Many machines: a file with their names and addresses, and the template of their
+    /// cloud-config; a disc for each goes into the directory --output
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["user_data", "meta_data", "network_config", "label"])]
+    nodes: Option<PathBuf>,
     /// What the platform would say of the machine [default: a generated id]
     #[arg(long, value_name = "FILE")]
     meta_data: Option<PathBuf>,
@@ -146,9 +158,41 @@ struct ConfigIsoArgs {
     /// Volume label, and with it the layout
     #[arg(long, value_enum, default_value_t)]
     label: Label,
-    /// The disc
+    /// The disc, or with --nodes the directory for the discs
+    #[arg(short, long, value_name = "PATH")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct SysextArgs {
+    /// Its files, below usr and opt
+    directory: PathBuf,
+    /// Its name [default: that of --output without its end]
+    #[arg(long)]
+    name: Option<String>,
+    /// The version of the system that it is for [default: every]
+    #[arg(long)]
+    version: Option<String>,
+    /// What the system is made of; its `id` goes into the extension
+    #[arg(long, value_name = "FILE", default_value = "image/coreos.toml")]
+    manifest: PathBuf,
+    /// The image, NAME.raw
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct DiffArgs {
+    /// The directory of the older build
+    old: PathBuf,
+    /// The directory of the newer build
+    new: PathBuf,
+    /// Name every file
+    #[arg(long)]
+    files: bool,
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +214,12 @@ enum Mistake {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} would be refused by a machine: no disc was written", path = path.display())]
     Refused { path: PathBuf },
+    #[error("{0}")]
+    Nodes(String),
+    #[error("{path}: no disc was written", path = path.display())]
+    RefusedNodes { path: PathBuf },
+    #[error("cannot make the directory {path}", path = path.display())]
+    Directory { path: PathBuf, source: io::Error },
     #[error("--install-device {device} is neither auto nor a path such as /dev/vda")]
     Device { device: String },
     #[error("cannot find this program's own place; name the program with --coreos-init")]
@@ -189,6 +239,8 @@ fn main() -> ExitCode {
         Command::Export(args) => export_build(&args, &cleanup),
         Command::Keys(args) => make_keys(&args),
         Command::ConfigIso(args) => write_config_iso(&args),
+        Command::Sysext(args) => make_sysext(&args),
+        Command::Diff(args) => print_difference(&args),
         Command::Inspect(args) => print_report(&args),
     });
     match done {
@@ -387,7 +439,11 @@ fn make_keys(args: &KeysArgs) -> Result<(), AnyError> {
 }
 
 fn write_config_iso(args: &ConfigIsoArgs) -> Result<(), AnyError> {
-    let user_data = read(&args.user_data)?;
+    if let Some(path) = &args.nodes {
+        return write_discs(path, &args.output);
+    }
+    let path = args.user_data.as_ref().expect("required unless there are nodes");
+    let user_data = read(path)?;
     let meta_data = args.meta_data.as_deref().map(read).transpose()?;
     let network_config = args.network_config.as_deref().map(read).transpose()?;
     let sources = Sources {
@@ -397,15 +453,46 @@ fn write_config_iso(args: &ConfigIsoArgs) -> Result<(), AnyError> {
     };
     let complaints = config_iso::check(args.label, &sources);
     let path_of = |part| match part {
-        Part::UserData => Some(&args.user_data),
+        Part::UserData => Some(path),
         Part::MetaData => args.meta_data.as_ref(),
         Part::NetworkConfig => args.network_config.as_ref(),
     };
     tell_complaints(&complaints, path_of)?;
     let image = config_iso::image(args.label, &sources)?;
     // Secrets on the disc stay as private as they are in the file.
-    let mode = fs::metadata(&args.user_data)?.permissions().mode() & 0o666 | 0o600;
+    let mode = fs::metadata(path)?.permissions().mode() & 0o666 | 0o600;
     host::durable::write(&args.output, &image, mode)?;
+    Ok(())
+}
+
+/// Writes a disc for each node, or none if anything is wrong with one of them.
+fn write_discs(path: &Path, directory: &Path) -> Result<(), AnyError> {
+    let text = |path: &Path| -> Result<String, Mistake> {
+        let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+        String::from_utf8(read(path)?)
+            .map_err(|error| Mistake::Read { path: path.to_owned(), source: invalid(error) })
+    };
+    let nodes = Nodes::parse(&text(path)?, path).map_err(Mistake::Nodes)?;
+    let template = path.parent().unwrap_or(Path::new("")).join(&nodes.template);
+    let (rendered, doubts) = nodes.render(&text(&template)?).map_err(|mistakes| {
+        mistakes.iter().for_each(|mistake| eprintln!("{mistake}"));
+        Mistake::RefusedNodes { path: path.to_owned() }
+    })?;
+    doubts.iter().for_each(|doubt| eprintln!("{doubt}"));
+    // Secrets on the discs stay as private as they are in the template.
+    let mode = fs::metadata(&template)?.permissions().mode() & 0o666 | 0o600;
+    let discs = rendered
+        .iter()
+        .map(|node| Ok((&node.hostname, config_iso::image(nodes.label(), &node.sources())?)))
+        .collect::<Result<Vec<_>, config_iso::Error>>()?;
+    fs::create_dir_all(directory)
+        .map_err(|source| Mistake::Directory { path: directory.to_owned(), source })?;
+    let mut out = io::stdout().lock();
+    for (hostname, disc) in discs {
+        let path = directory.join(format!("{hostname}.iso"));
+        host::durable::write(&path, &disc, mode)?;
+        writeln!(out, "{}", path.display())?;
+    }
     Ok(())
 }
 
@@ -435,6 +522,34 @@ fn read(path: &Path) -> Result<Vec<u8>, Mistake> {
         .and_then(|file| file.take(limit).read_to_end(&mut bytes))
         .map_err(|source| Mistake::Read { path: path.to_owned(), source })?;
     Ok(bytes)
+}
+
+fn make_sysext(args: &SysextArgs) -> Result<(), AnyError> {
+    let manifest = Manifest::read(&args.manifest)?;
+    let own = args.output.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let identity = sysext::Identity {
+        name: args.name.as_deref().unwrap_or(&own),
+        id: manifest.id.as_str(),
+        version: args.version.as_deref(),
+    };
+    let tree = sysext::tree(&args.directory, &identity)?;
+    let root_hash = sysext::write(&tree, &identity, &args.output)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", args.output.display())?;
+    writeln!(out, "root hash {root_hash}")?;
+    writeln!(out, "SHA-256 {}", image::digest::of_file(&args.output, |_| ())?)?;
+    Ok(())
+}
+
+fn print_difference(args: &DiffArgs) -> Result<(), AnyError> {
+    let difference = compare::compare(&args.old, &args.new)?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&difference)?
+    } else {
+        Shown { difference: &difference, all: args.files }.to_string()
+    };
+    writeln!(io::stdout().lock(), "{text}")?;
+    Ok(())
 }
 
 fn print_report(args: &InspectArgs) -> Result<(), AnyError> {

@@ -17,6 +17,7 @@ use std::time::Instant;
 use disk::version::ParseVersionError;
 use serde::Serialize;
 
+use crate::bill::Subject;
 use crate::digest;
 use crate::make::{self, Recipe};
 use crate::manifest::{Enroll, Manifest, ManifestError, ValueError, Version};
@@ -168,6 +169,14 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
     };
     let made = make::make(&finished.tree, &recipe, &scratch, progress)?;
     let root_hash = made.root_hash.to_string();
+    let documents = finished.bill.documents(&Subject {
+        id: manifest.id.as_str(),
+        name: &manifest.name,
+        version: version.as_str(),
+        suite: manifest.packages.suite.as_str(),
+        root_hash: &root_hash,
+        epoch: finished.epoch,
+    });
     let release = Release {
         format: FORMAT,
         id: manifest.id.to_string(),
@@ -183,7 +192,7 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
             .map(|package| (package.name, package.version))
             .collect(),
     };
-    publish(scratch, &release, &names, inputs, earlier.as_ref(), &files)?;
+    publish(scratch, &release, &documents, &names, inputs, earlier.as_ref(), &files)?;
     Ok(outcome(root_hash, false))
 }
 
@@ -308,6 +317,7 @@ fn root_tree(
 fn publish(
     scratch: Scratch,
     release: &Release,
+    documents: &[(&str, String)],
     names: &Names,
     inputs: Inputs,
     earlier: Option<&Stamp>,
@@ -318,6 +328,9 @@ fn publish(
         fs::write(&path, text).map_err(|source| make::write_error(&path, source))
     };
     write(&names.manifest, release.to_json())?;
+    for (name, (_, text)) in names.documents.iter().zip(documents) {
+        write(name, text.clone())?;
+    }
     let built = Stamp::new(inputs, &scratch.path(""), files)
         .map_err(|source| make::write_error(&scratch.path(""), source))?;
     write(stamp::FILE, built.to_json())?;

@@ -77,6 +77,8 @@ pub struct Names {
     pub uki: String,
     /// The JSON manifest.
     pub manifest: String,
+    /// The documents of [`crate::bill::Bill`].
+    pub documents: [String; 4],
 }
 
 impl Names {
@@ -90,14 +92,16 @@ impl Names {
             verity: part("verity"),
             uki: part("efi"),
             manifest: part("manifest.json"),
+            documents: ["packages.json", "spdx.json", "cdx.json", "licences.txt"].map(part),
         }
     }
 
     /// All of them, or all but the qcow2 image.
     pub fn all(&self, qcow2: bool) -> Vec<String> {
-        let Names { raw, qcow2: qcow2_name, root, verity, uki, manifest } = self.clone();
+        let Names { raw, qcow2: qcow2_name, root, verity, uki, manifest, documents } = self.clone();
         let qcow2_name = qcow2.then_some(qcow2_name);
-        [raw].into_iter().chain(qcow2_name).chain([root, verity, uki, manifest]).collect()
+        let parts = [root, verity, uki, manifest].into_iter().chain(documents);
+        [raw].into_iter().chain(qcow2_name).chain(parts).collect()
     }
 }
 
@@ -135,9 +139,13 @@ mod tests {
                 "coreos_1.2.3.root",
                 "coreos_1.2.3.verity",
                 "coreos_1.2.3.efi",
-                "coreos_1.2.3.manifest.json"
+                "coreos_1.2.3.manifest.json",
+                "coreos_1.2.3.packages.json",
+                "coreos_1.2.3.spdx.json",
+                "coreos_1.2.3.cdx.json",
+                "coreos_1.2.3.licences.txt"
             ]
         );
-        assert_eq!(names.all(false).len(), 5);
+        assert_eq!(names.all(false).len(), 9);
     }
 }

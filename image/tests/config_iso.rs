@@ -124,3 +124,41 @@ fn a_disc_is_as_private_as_its_source() {
         assert_eq!(written.mode() & 0o777, mode);
     }
 }
+
+#[test]
+fn a_file_of_nodes_gives_each_its_own_disc_and_a_mistake_in_one_gives_none() {
+    let project = Project::new();
+    project.write("node.yaml", "#cloud-config\nhostname: \"{{hostname}}\"\n");
+    let nodes = "template = \"node.yaml\"\ngateway = \"192.0.2.1\"\n\
+                 [[node]]\nhostname = \"node1\"\naddress = \"192.0.2.11/24\"\n\
+                 [[node]]\nhostname = \"node2\"\naddress = \"192.0.2.12/24\"\n";
+    project.write("nodes.toml", nodes);
+    let discs = || {
+        let mut command = project.command();
+        Run::of(command.args(["config-iso", "--nodes=nodes.toml", "-o", "isos"]))
+    };
+    let run = discs().succeeded();
+    assert_eq!(run.stdout, "isos/node1.iso\nisos/node2.iso\n");
+    for (name, address) in [("node1", "192.0.2.11/24"), ("node2", "192.0.2.12/24")] {
+        let bytes = content(&project.path(&format!("isos/{name}.iso"))).expect("there");
+        let mut disc = disk::disc::open(Cursor::new(bytes)).expect("a disc");
+        let mut read = |path: &str| {
+            let bytes = disc.read(path, 1 << 20).expect("readable").expect("there");
+            String::from_utf8(bytes).expect("UTF-8")
+        };
+        let user_data = read("openstack/latest/user_data");
+        assert_eq!(user_data, format!("#cloud-config\nhostname: \"{name}\"\n"));
+        assert!(read("network-config").contains(address));
+    }
+    fs::remove_dir_all(project.path("isos")).expect("removed");
+    project.write("nodes.toml", &nodes.replace("192.0.2.12/24", "192.0.2.11/24"));
+    let run = discs().failed("nodes.toml: no disc was written");
+    assert!(
+        run.stderr.contains("node2: another node has the address 192.0.2.11"),
+        "{}",
+        run.stderr
+    );
+    project.write("nodes.toml", "template = 7\n");
+    discs().failed("nodes.toml:1:12: ");
+    assert!(!project.path("isos").exists());
+}

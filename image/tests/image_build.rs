@@ -12,12 +12,16 @@ use support::checks::check_image;
 use support::{Project, Run, content};
 
 /// Everything that a build of the project leaves.
-const RESULTS: [&str; 7] = [
+const RESULTS: [&str; 11] = [
     "coreos.qcow2",
     "coreos.raw",
+    "coreos_1.2.3.cdx.json",
     "coreos_1.2.3.efi",
+    "coreos_1.2.3.licences.txt",
     "coreos_1.2.3.manifest.json",
+    "coreos_1.2.3.packages.json",
     "coreos_1.2.3.root",
+    "coreos_1.2.3.spdx.json",
     "coreos_1.2.3.verity",
     "stamp.json",
 ];
@@ -79,9 +83,13 @@ fn another_version_takes_the_place_of_the_last() {
         project.names("output"),
         [
             "coreos.raw",
+            "coreos_2.0.0~rc1.cdx.json",
             "coreos_2.0.0~rc1.efi",
+            "coreos_2.0.0~rc1.licences.txt",
             "coreos_2.0.0~rc1.manifest.json",
+            "coreos_2.0.0~rc1.packages.json",
             "coreos_2.0.0~rc1.root",
+            "coreos_2.0.0~rc1.spdx.json",
             "coreos_2.0.0~rc1.verity",
             "stamp.json"
         ]

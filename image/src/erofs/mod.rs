@@ -18,6 +18,7 @@
 mod directory;
 mod format;
 mod plan;
+pub mod read;
 
 pub use format::BLOCK;
 pub use plan::Image;

@@ -21,6 +21,7 @@ mod text;
 mod units;
 
 use super::Tree;
+use crate::bill::Bill;
 use crate::manifest::{Manifest, Permission, Program, Version};
 use accounts::Accounts;
 use audit::Missing;
@@ -53,6 +54,8 @@ pub struct RootTree {
     pub tree: Tree,
     /// The kernel, which is not in the tree; its modules are.
     pub kernel: Kernel,
+    /// What is known of these packages: licences, mended faults.
+    pub bill: Bill,
     /// The packages whose files are in the tree, by name.
     pub packages: Vec<Package>,
     /// When the newest file of any package was made, in seconds since 1970: a time for the
@@ -76,6 +79,9 @@ pub fn root_tree(request: &Request<'_>) -> Result<RootTree, FinishError> {
     let from = Tree::from_tar(file).map_err(archive)?;
     let mut tree = from.tree;
 
+    // Before the documents are taken out.
+    let bill = Bill::of_tree(&tree)
+        .map_err(|source| FinishError::Read { path: "usr/share/doc".to_owned(), source })?;
     let kernel = kernel::take(&mut tree)?;
     let mut database = Database::read(&tree)?;
     let epoch = database.newest_file(&tree, &from.times);
@@ -100,7 +106,8 @@ pub fn root_tree(request: &Request<'_>) -> Result<RootTree, FinishError> {
     }
     let missing = audit::missing(&tree)?;
     let packages = database.into_packages();
-    Ok(RootTree { tree, kernel, packages, epoch, enabled, dropped, unmatched, missing })
+    let bill = bill.only(packages.iter().map(|package| package.name.as_str()));
+    Ok(RootTree { tree, kernel, bill, packages, epoch, enabled, dropped, unmatched, missing })
 }
 
 /// Puts a program of the project and the links to it into the tree.

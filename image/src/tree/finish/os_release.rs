@@ -33,6 +33,8 @@ fn os_release(manifest: &Manifest, version: &Version) -> String {
         ("IMAGE_ID", id.as_str()),
         ("IMAGE_VERSION", version.as_str()),
         ("CHANNEL", channel.as_str()),
+        // What system extensions that are for every version are compared with.
+        ("SYSEXT_LEVEL", "1"),
     ]
     .map(|(key, value)| format!("{key}={}\n", quote(value)))
     .concat()
@@ -70,7 +72,7 @@ mod tests {
             text::read(&tree, "etc/os-release").unwrap(),
             "NAME=CoreOS-rs\nID=coreos-rs\nID_LIKE=debian\n\
              PRETTY_NAME=\"CoreOS-rs 1.2.3 (alpha)\"\nVERSION=1.2.3\nVERSION_ID=1.2.3\n\
-             IMAGE_ID=coreos-rs\nIMAGE_VERSION=1.2.3\nCHANNEL=alpha\n"
+             IMAGE_ID=coreos-rs\nIMAGE_VERSION=1.2.3\nCHANNEL=alpha\nSYSEXT_LEVEL=1\n"
         );
     }
 
