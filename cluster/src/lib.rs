@@ -34,7 +34,9 @@ pub mod discovery; // machines that share a URL find each other
 #[cfg(feature = "program")]
 pub mod fleetlock; // the reboot lock for others
 #[cfg(feature = "program")]
-pub mod http; // what both serve with
+pub mod http;
+#[cfg(feature = "program")]
+pub mod join; // a machine's settings → a member of etcd, or none // what both serve with
 
 #[cfg(feature = "testing")]
 pub mod testing; // real servers

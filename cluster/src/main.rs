@@ -2,6 +2,8 @@
 
 mod cli;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -17,7 +19,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(cli::run(arguments, now)) {
+    match runtime.block_on(cli::run(arguments, environment(), now)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
@@ -34,6 +36,14 @@ fn main() -> ExitCode {
 #[allow(clippy::disallowed_methods)]
 fn now() -> SystemTime {
     SystemTime::now()
+}
+
+/// Every variable that is text.
+fn environment() -> BTreeMap<String, String> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }
 
 #[allow(clippy::disallowed_methods)]

@@ -15,6 +15,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Finds this machine's place in its cluster of etcd, before etcd starts (for its unit)
+    Join(JoinArguments),
     /// The service by which new machines find each other
     #[command(subcommand)]
     Discovery(DiscoveryCommand),
@@ -23,6 +25,21 @@ pub(crate) enum Command {
     /// The reboot lock for machines of other systems
     #[command(subcommand)]
     Fleetlock(FleetlockCommand),
+}
+
+/// Settings are etcd's own, ETCD_*. Ends with 0 if etcd is to start, with 1 if this machine is a
+/// client of others, and with 255 if something is wrong: as ExecCondition= wants it.
+#[derive(Debug, Args)]
+pub(crate) struct JoinArguments {
+    /// Run this etcd as was decided, in place of this program
+    #[arg(long, value_name = "PROGRAM", num_args = 1.., allow_hyphen_values = true, conflicts_with = "finish")]
+    pub(crate) exec: Vec<String>,
+    /// After etcd has started: give it its vote, and tell the others
+    #[arg(long)]
+    pub(crate) finish: bool,
+    /// Where decisions and what was found are left
+    #[arg(long, value_name = "FOLDER", default_value = "/run/coreos")]
+    pub(crate) run: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,24 +1,36 @@
 //! The command line: arguments → one operation → what it found.
 
 mod arguments;
+mod join;
 mod lock;
 mod serve;
 
 pub(crate) use arguments::Arguments;
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use arguments::{Command, DiscoveryCommand, EtcdArguments, FleetlockCommand};
+use cluster::join::MachineCluster;
 use cluster::{Client, Settings, Tls};
+
+/// Where joining leaves what it has found.
+const RUN: &str = "/run/coreos";
 
 /// An error with its causes, for `main` to print.
 pub(crate) type Failed = Box<dyn Error>;
 
 /// Does what was asked for.
-pub(crate) async fn run(arguments: Arguments, now: fn() -> SystemTime) -> Result<ExitCode, Failed> {
+pub(crate) async fn run(
+    arguments: Arguments,
+    environment: BTreeMap<String, String>,
+    now: fn() -> SystemTime,
+) -> Result<ExitCode, Failed> {
     match arguments.command {
+        Command::Join(arguments) => return Ok(join::run(&arguments, &environment, now).await),
         Command::Discovery(DiscoveryCommand::Serve(arguments)) => {
             serve::discovery(arguments, now).await?;
         }
@@ -34,7 +46,10 @@ pub(crate) async fn run(arguments: Arguments, now: fn() -> SystemTime) -> Result
 fn client(arguments: &EtcdArguments) -> Result<Client, Failed> {
     let mut settings = match &arguments.endpoint {
         Some(endpoints) => Settings::listed(endpoints),
-        None => Settings::local(),
+        None => match MachineCluster::read(Path::new(RUN)) {
+            Some(cluster) => cluster.settings(),
+            None => Settings::local(),
+        },
     };
     let identity = match (&arguments.etcd_certfile, &arguments.etcd_keyfile) {
         (Some(certificate), Some(key)) => {

@@ -2,5 +2,6 @@
 
 mod discovery;
 mod fleetlock;
+mod join;
 mod lock;
 mod support;
