@@ -226,3 +226,46 @@ fn openssl_reads_the_keys() {
         );
     }
 }
+
+#[test]
+fn several_keys_may_have_to_sign_for_any_role() {
+    let workshop = Workshop::with_repository();
+    workshop.publish("1.0");
+    let client = workshop.client();
+    client.update(&workshop.repository()).unwrap();
+    for role in ["alpha", "timestamp", "targets"] {
+        workshop.good(&format!("keys add {role} --no-passphrase"));
+        workshop.good(&format!("keys threshold {role} 2"));
+        let names = keys(&workshop.path("keys"), role);
+        assert_eq!(names.len(), 2, "{names:?}");
+        client.update(&workshop.repository()).unwrap();
+
+        // One of them alone is not enough any more, whoever has it.
+        let path = workshop.path("keys").join(format!("{}.key", names[0]));
+        let away = workshop.path("away.key");
+        std::fs::rename(&path, &away).unwrap();
+        workshop.release("1.1", b"1.1", &[]);
+        let command = match role {
+            "targets" => "keys rotate beta --no-passphrase",
+            _ => "publish release-1.1",
+        };
+        let error = workshop.bad(command);
+        assert!(error.contains(&format!("1 of the 2 keys that sign for {role}")), "{error}");
+        std::fs::rename(&away, &path).unwrap();
+
+        let error = workshop.bad(&format!("keys rotate {role}"));
+        assert!(error.contains("has 2 keys: say which one with --replace"), "{error}");
+        workshop.good(&format!("keys rotate {role} --replace {} --no-passphrase", names[0]));
+        client.update(&workshop.repository()).unwrap();
+        let error = workshop.bad(&format!("keys remove {role} {}", names[1]));
+        assert!(error.contains("2 of 1 keys cannot sign for"), "{error}");
+        workshop.good(&format!("keys threshold {role} 1"));
+        workshop.good(&format!("keys remove {role} {}", names[1]));
+    }
+    assert!(workshop.bad("keys threshold beta 2").contains("2 of 1 keys cannot sign for beta"));
+    assert!(workshop.bad("keys threshold nobody 1").contains("nobody"));
+    assert!(workshop.bad("keys remove beta alpha-12345678").contains("alpha-12345678"));
+    workshop.publish("1.1");
+    client.update(&workshop.repository()).unwrap();
+    workshop.good("verify");
+}

@@ -103,6 +103,22 @@ pub(super) enum KeysCommand {
     New(NewKeyArguments),
     /// Replace a role's key.
     Rotate(RotateArguments),
+    /// Give a role one key more. How many of them must sign stays as it is.
+    Add(AddArguments),
+    /// Take a key away from a role.
+    Remove {
+        /// The role: root, targets, snapshot, timestamp, alpha, beta or stable.
+        role: String,
+        /// The key, by its name or id.
+        key: String,
+    },
+    /// Set how many of a role's keys must sign.
+    Threshold {
+        /// The role: root, targets, snapshot, timestamp, alpha, beta or stable.
+        role: String,
+        /// That many.
+        threshold: u64,
+    },
     /// Show all keys and the roles they sign for.
     List,
 }
@@ -120,6 +136,18 @@ pub(super) struct NewKeyArguments {
     /// The command that signs with it: reads the message, prints the signature.
     #[arg(long, value_name = "COMMAND", requires = "public_key")]
     pub(super) sign_command: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddArguments {
+    /// The role: root, targets, snapshot, timestamp, alpha, beta or stable.
+    pub(super) role: String,
+    /// The key, by its name or id; a new one is made otherwise.
+    #[arg(long, value_name = "KEY")]
+    pub(super) with: Option<String>,
+    /// Do not encrypt the key that is made.
+    #[arg(long, conflicts_with = "with")]
+    pub(super) no_passphrase: bool,
 }
 
 #[derive(Debug, Args)]

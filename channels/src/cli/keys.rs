@@ -4,10 +4,12 @@ use std::fs;
 
 use channels::metadata::{Key, TOP_LEVEL};
 use channels::policy::Channel;
-use channels::publish::ceremony::{ONLINE, check_unused, keys_of, rotate_channel, set_keys};
-use channels::publish::{Keyring, Protection, PublishError, Secret, key_file};
+use channels::publish::ceremony::{
+    ONLINE, channel_keys, check_unused, keys_of, set_channel_keys, set_keys,
+};
+use channels::publish::{Keyring, Protection, PublishError, Secret, State, key_file};
 
-use super::arguments::{NewKeyArguments, RotateArguments};
+use super::arguments::{AddArguments, NewKeyArguments, RotateArguments};
 use super::ceremony;
 use super::context::Context;
 
@@ -48,37 +50,115 @@ pub(super) fn new(context: &Context, arguments: &NewKeyArguments) -> Result<(), 
     })
 }
 
-/// Replaces a role's key.
-pub(super) fn rotate(context: &Context, arguments: &RotateArguments) -> Result<(), PublishError> {
-    let role = arguments.role.as_str();
+/// What is to happen to the keys of a role: which ones there are, and how many must sign.
+type Edit<'e> = &'e dyn Fn(&Keyring<'_>, &mut Vec<Key>, &mut u64) -> Result<(), PublishError>;
+
+/// Changes who signs for a role: a channel's keys at once, those of other roles by a new root.
+fn change(
+    context: &Context,
+    keyring: &Keyring<'_>,
+    state: &State,
+    role: &str,
+    edit: Edit<'_>,
+) -> Result<(), PublishError> {
+    if let Ok(channel) = role.parse::<Channel>() {
+        let (mut keys, mut threshold) = channel_keys(state, channel)?;
+        edit(keyring, &mut keys, &mut threshold)?;
+        context.publish(keyring, set_channel_keys(state, channel, &keys, threshold)?)?;
+        let ids: Vec<_> = keys.iter().map(|key| key.id()[..8].to_owned()).collect();
+        match ids.as_slice() {
+            [id] => println!("{channel} is signed with {id} now"),
+            ids => println!("{channel} is signed with {threshold} of {} now", ids.join(", ")),
+        }
+        return Ok(());
+    }
+    ceremony::change(context, keyring, state, |root| {
+        let mut keys = keys_of(root, role);
+        let mut threshold = root.authority(role).allowed.threshold;
+        edit(keyring, &mut keys, &mut threshold)?;
+        set_keys(root, role, &keys, threshold)
+    })
+}
+
+/// Opens what a change of keys needs, and keeps others out.
+fn with_state(
+    context: &Context,
+    role: &str,
+    action: impl FnOnce(&mut Keyring<'_>, &State) -> Result<(), PublishError>,
+) -> Result<(), PublishError> {
     check_role(role)?;
     let _lock = context.lock()?;
     let state = context.state()?;
-    let count = keys_of(&state.root, role).len();
-    if arguments.replace.is_none() && count > 1 {
-        let reason = format!("{role} has {count} keys: say which one with --replace");
-        return Err(PublishError::Root { reason });
+    context.with_keyring(|keyring| action(keyring, &state))
+}
+
+/// A key that is here by its name, or a new one.
+fn key_for(
+    keyring: &mut Keyring<'_>,
+    role: &str,
+    with: Option<&str>,
+    no_passphrase: bool,
+) -> Result<Key, PublishError> {
+    match with {
+        Some(name) => Ok(keyring.named(name)?.key.clone()),
+        None => Ok(keyring.generate(role, protection(role, no_passphrase))?.key.clone()),
     }
-    context.with_keyring(|keyring| {
-        let new = match &arguments.with {
-            Some(name) => keyring.named(name)?.key.clone(),
-            None => keyring.generate(role, protection(role, arguments.no_passphrase))?.key.clone(),
+}
+
+/// Replaces a role's key.
+pub(super) fn rotate(context: &Context, arguments: &RotateArguments) -> Result<(), PublishError> {
+    let RotateArguments { role, with, replace, no_passphrase } = arguments;
+    with_state(context, role, |keyring, state| {
+        let count = match role.parse::<Channel>() {
+            Ok(channel) => channel_keys(state, channel)?.0.len(),
+            Err(_) => keys_of(&state.root, role).len(),
         };
-        if let Ok(channel) = role.parse::<Channel>() {
-            context.publish(keyring, rotate_channel(&state, channel, &new)?)?;
-            println!("{channel} is signed with {} now", &new.id()[..8]);
-            return Ok(());
+        if replace.is_none() && count > 1 {
+            let reason = format!("{role} has {count} keys: say which one with --replace");
+            return Err(PublishError::Root { reason });
         }
-        check_unused(&state, role, &new)?;
-        ceremony::change(context, keyring, &state, |root| {
-            let mut keys = keys_of(root, role);
-            let index = match &arguments.replace {
-                Some(name) => position(keyring, &keys, name)?,
+        let new = key_for(keyring, role, with.as_deref(), *no_passphrase)?;
+        check_unused(state, role, &new)?;
+        change(context, keyring, state, role, &|keyring, keys, _| {
+            let index = match replace {
+                Some(name) => position(keyring, keys, name)?,
                 None => 0,
             };
-            keys[index] = new;
-            let threshold = root.authority(role).allowed.threshold;
-            set_keys(root, role, &keys, threshold)
+            keys[index] = new.clone();
+            Ok(())
+        })
+    })
+}
+
+/// Gives a role one key more.
+pub(super) fn add(context: &Context, arguments: &AddArguments) -> Result<(), PublishError> {
+    let AddArguments { role, with, no_passphrase } = arguments;
+    with_state(context, role, |keyring, state| {
+        let new = key_for(keyring, role, with.as_deref(), *no_passphrase)?;
+        check_unused(state, role, &new)?;
+        change(context, keyring, state, role, &|_, keys, _| {
+            keys.push(new.clone());
+            Ok(())
+        })
+    })
+}
+
+/// Takes a key away from a role.
+pub(super) fn remove(context: &Context, role: &str, key: &str) -> Result<(), PublishError> {
+    with_state(context, role, |keyring, state| {
+        change(context, keyring, state, role, &|keyring, keys, _| {
+            keys.remove(position(keyring, keys, key)?);
+            Ok(())
+        })
+    })
+}
+
+/// Sets how many of a role's keys must sign.
+pub(super) fn threshold(context: &Context, role: &str, number: u64) -> Result<(), PublishError> {
+    with_state(context, role, |keyring, state| {
+        change(context, keyring, state, role, &|_, _, threshold| {
+            *threshold = number;
+            Ok(())
         })
     })
 }

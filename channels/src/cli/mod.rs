@@ -25,6 +25,11 @@ pub(crate) fn run(arguments: Arguments, now: fn() -> Time) -> Result<bool, Publi
         Command::Init(init) => ceremony::init(&context, &init)?,
         Command::Keys(KeysCommand::New(new)) => keys::new(&context, &new)?,
         Command::Keys(KeysCommand::Rotate(rotate)) => keys::rotate(&context, &rotate)?,
+        Command::Keys(KeysCommand::Add(add)) => keys::add(&context, &add)?,
+        Command::Keys(KeysCommand::Remove { role, key }) => keys::remove(&context, &role, &key)?,
+        Command::Keys(KeysCommand::Threshold { role, threshold }) => {
+            keys::threshold(&context, &role, threshold)?;
+        }
         Command::Keys(KeysCommand::List) => keys::list(&context)?,
         Command::Root(RootCommand::Renew) => ceremony::renew(&context)?,
         Command::Root(RootCommand::Threshold { threshold }) => {

@@ -330,23 +330,45 @@ pub fn stage(
     Staged::create(keys, &root)
 }
 
-/// The next keys of a channel, in place of the present ones.
+/// The keys that sign for a channel, and how many of them must.
+pub fn channel_keys(state: &State, channel: Channel) -> Result<(Vec<Key>, u64), PublishError> {
+    let delegation = delegation(&state.targets, channel)?;
+    let authority = state.targets.authority(delegation);
+    let keys = authority.keys().map(|(_, key)| key.clone()).collect();
+    Ok((keys, delegation.allowed.threshold))
+}
+
+/// Gives a channel these keys and no others.
+pub fn set_channel_keys<'a>(
+    state: &'a State,
+    channel: Channel,
+    keys: &[Key],
+    threshold: u64,
+) -> Result<Draft<'a>, PublishError> {
+    if threshold == 0 || threshold > keys.len() as u64 {
+        let reason = format!("{threshold} of {} keys cannot sign for {channel}", keys.len());
+        return Err(PublishError::Root { reason });
+    }
+    let mut draft = Draft::of(state);
+    delegation(&state.targets, channel)?;
+    let delegations = draft.targets().delegations.get_or_insert_default();
+    for role in delegations.roles.iter_mut().filter(|role| role.name == channel.name()) {
+        role.allowed = RoleKeys { keyids: keys.iter().map(Key::id).collect(), threshold };
+    }
+    let used: BTreeSet<_> =
+        delegations.roles.iter().flat_map(|role| role.allowed.keyids.clone()).collect();
+    delegations.keys.retain(|id, _| used.contains(id));
+    delegations.keys.extend(keys.iter().map(|key| (key.id(), key.clone())));
+    draft.channel(channel);
+    Ok(draft)
+}
+
+/// One key for a channel, in place of the present ones.
 pub fn rotate_channel<'a>(
     state: &'a State,
     channel: Channel,
     key: &Key,
 ) -> Result<Draft<'a>, PublishError> {
     check_unused(state, channel.name(), key)?;
-    let mut draft = Draft::of(state);
-    delegation(&state.targets, channel)?;
-    let delegations = draft.targets().delegations.get_or_insert_default();
-    for role in delegations.roles.iter_mut().filter(|role| role.name == channel.name()) {
-        role.allowed = RoleKeys { keyids: vec![key.id()], threshold: 1 };
-    }
-    let used: BTreeSet<_> =
-        delegations.roles.iter().flat_map(|role| role.allowed.keyids.clone()).collect();
-    delegations.keys.retain(|id, _| used.contains(id));
-    delegations.keys.insert(key.id(), key.clone());
-    draft.channel(channel);
-    Ok(draft)
+    set_channel_keys(state, channel, std::slice::from_ref(key), 1)
 }

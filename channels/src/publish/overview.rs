@@ -1,5 +1,6 @@
 //! What there is: roles with their keys and expiries, channels with their releases.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -54,6 +55,10 @@ pub struct ReleaseView {
     pub share: u8,
     /// Bytes of its root, tree and kernel image.
     pub size: u64,
+    /// Bytes that a machine without anything fetches: fewer if there are frames.
+    pub full: u64,
+    /// Bytes that a machine on one of these versions fetches, by the patches for it.
+    pub patches: BTreeMap<String, u64>,
 }
 
 impl Overview {
@@ -81,7 +86,18 @@ fn release(offer: &Offer, now: Time) -> ReleaseView {
         (None, None) => 100,
         (None, Some(rollout)) => rollout.share(now),
     };
-    ReleaseView { release, share, size: offer.size() - manifest }
+    let size = offer.size() - manifest;
+    let full = match (offer.frames(Part::Root), offer.frames(Part::Uki)) {
+        (Some(root), Some(uki)) => root.file.length + uki.file.length,
+        _ => size,
+    };
+    let mut patches = BTreeMap::new();
+    for pack in &offer.packs {
+        if let Some(from) = &pack.info.from {
+            *patches.entry(from.version.clone()).or_default() += pack.file.length;
+        }
+    }
+    ReleaseView { release, share, size, full, patches }
 }
 
 impl ReleaseView {

@@ -75,13 +75,21 @@ fn html(overview: &Overview, packages: &PackageLists) -> String {
 }
 
 fn write_channel(page: &mut String, channel: &ChannelView, packages: &PackageLists) {
-    let _ = write!(page, "<section><h2>{}</h2>", channel.name);
+    let what = match channel.name {
+        Channel::Alpha => "where releases begin",
+        Channel::Beta => "from alpha",
+        Channel::Stable => "from beta",
+    };
+    let _ = write!(page, "<section><h2>{} <small>{what}</small></h2>", channel.name);
     if channel.releases.is_empty() {
         page.push_str("<p class=quiet>no release yet</p>");
     }
     for (index, view) in channel.releases.iter().take(SHOWN).enumerate() {
         let before = channel.releases.get(index + 1).map(|view| &view.release);
         write_release(page, view, before, packages);
+    }
+    if let Some(more) = channel.releases.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        let _ = write!(page, "<p class=quiet>and {more} older</p>");
     }
     page.push_str("</section>");
 }
@@ -93,28 +101,46 @@ fn write_release(
     packages: &PackageLists,
 ) {
     let release = &view.release;
-    let halted = release.halted.is_some();
+    let class = match (&release.halted, view.share) {
+        (Some(_), _) => "halted",
+        (None, 100) => "whole",
+        (None, _) => "rolling",
+    };
     let _ = write!(
         page,
-        "<article><h3>{}</h3><p class=quiet>{} &middot; {} &middot; sequence {} &middot; epoch {}{}</p>\
-         <p class={}><meter min=0 max=100 value={}></meter> {}</p>",
+        "<article class={class}><h3>{} <small>{}</small></h3>\
+         <p class=reach><meter min=0 max=100 value={share} title=\"{share} % of machines\"></meter> {}</p>",
         escape(release.version.as_str()),
         release.published.to_minute(),
-        format_size(view.size),
-        release.sequence,
-        release.epoch,
-        release.min_version.as_ref().map_or(String::new(), |oldest| {
-            format!(" &middot; from {} on", escape(oldest.as_str()))
-        }),
-        if halted { "bad" } else { "reach" },
-        view.share,
         escape(&view.reach()),
+        share = view.share,
     );
+    let barrier = release.min_version.as_ref().map_or(String::new(), |oldest| {
+        format!(" &middot; directly from {} on", escape(oldest.as_str()))
+    });
+    let _ = write!(
+        page,
+        "<p class=quiet>sequence {} &middot; epoch {}{barrier}</p>",
+        release.sequence, release.epoch
+    );
+    write_downloads(page, view);
     if let Some(before) = before {
         let title = format!("since {}", before.version);
         write_packages(page, &title, before.version.as_str(), release.version.as_str(), packages);
     }
     page.push_str("</article>");
+}
+
+/// What machines fetch of a release: by a patch, and all of it.
+fn write_downloads(page: &mut String, view: &ReleaseView) {
+    let mut ways: Vec<(&str, u64)> =
+        view.patches.iter().map(|(from, bytes)| (from.as_str(), *bytes)).collect();
+    ways.sort_by_key(|(_, bytes)| *bytes);
+    page.push_str("<p class=quiet>download: ");
+    for (from, bytes) in ways {
+        let _ = write!(page, "<b>{}</b> from {} &middot; ", format_size(bytes), escape(from));
+    }
+    let _ = write!(page, "{} whole</p>", format_size(view.full));
 }
 
 /// What changes from one version to another, folded up.
@@ -221,7 +247,8 @@ mod tests {
             halted: None,
             root_hash: String::new(),
         };
-        ReleaseView { release, share, size: 1 << 20 }
+        let patches = BTreeMap::from([("1.0".to_owned(), 40 << 10)]);
+        ReleaseView { release, share, size: 1 << 20, full: 1 << 19, patches }
     }
 
     fn overview(timestamp_expires: Time) -> Overview {
@@ -261,13 +288,15 @@ mod tests {
         let page = html(&overview(NOW.plus(std::time::Duration::from_secs(60))), &packages);
         for part in [
             "Signed, good until 2027-01-15 08:01 UTC",
-            "<h2>alpha</h2>",
-            "<h2>stable</h2><p class=quiet>no release yet</p>",
+            "<h2>alpha <small>where releases begin</small></h2>",
+            "<h2>stable <small>from beta</small></h2><p class=quiet>no release yet</p>",
             "40 % of machines now, 80 % by 2027-01-15 09:00 UTC",
-            "<meter min=0 max=100 value=40>",
+            "<meter min=0 max=100 value=40 title=\"40 % of machines\">",
             "since 1.1: packages: 1 changed, 1 added, 1 removed",
             "<tr><td>bash<td>5.2<td>5.3",
             "new&lt;b&gt;",
+            "download: <b>40.0 KiB</b> from 1.0 &middot; 512.0 KiB whole",
+            "<article class=halted><h3>1.1",
             "halted since 2027-01-15 08:00 UTC: &lt;script&gt;alert(1)",
             "beta 1.1 to alpha 1.2",
             "<tr class=bad><td>root",
