@@ -8,6 +8,8 @@
 //! orders only; an idle cluster writes nothing; units outlive their agent, etcd and a pause of
 //! its leader.
 
+pub mod agent;
+pub mod engine;
 pub mod model;
 pub mod place;
 pub mod timing;

@@ -21,12 +21,15 @@
 
 mod keys;
 mod records;
+mod world;
 
 pub use keys::{Key, Keys};
 pub use records::{
     Brake, Cordon, CordonPhase, Desired, Event, Failure, GlobalOrder, Leader, MachineInfo, Order,
     OrderKind, Previous, Rollout, UnitRecord, UnitState,
 };
+
+pub use world::{Host, World};
 
 /// The digest a unit file's text is kept under: SHA-256 in hex.
 pub fn digest(text: &str) -> String {

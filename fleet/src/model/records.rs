@@ -54,9 +54,6 @@ pub struct UnitRecord {
     /// Counts the versions of its text.
     #[serde(rename = "gen")]
     pub version: u64,
-    /// Counts the times a person asked for a state, so that asking again is noticed.
-    #[serde(default)]
-    pub asked: u64,
     /// Its `[X-Fleet]`, each line as key and value, so that the engine needs no texts.
     pub x_fleet: Vec<(String, String)>,
     /// The version before, to which `AutoRevert` goes back.
