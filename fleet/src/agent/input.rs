@@ -80,6 +80,8 @@ pub enum Input {
         /// When the sign of life was sent that this is the answer to.
         sent: u64,
     },
+    /// The machine has a new lease: nothing hangs on it yet.
+    Registered,
     /// systemd's word on a unit.
     Status(String, Status),
     /// A task ended.

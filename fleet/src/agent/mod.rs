@@ -52,6 +52,8 @@ pub struct Agent {
     /// Whether etcd has told its orders since the agent started.
     informed: bool,
     remembered: Memory,
+    /// It acts on what it remembers.
+    alone: bool,
     metadata: BTreeMap<String, String>,
     cordon: Option<CordonPhase>,
     lease: bool,
@@ -76,6 +78,7 @@ impl Agent {
             globals: BTreeMap::new(),
             informed: false,
             remembered: memory,
+            alone: false,
             metadata: BTreeMap::new(),
             cordon: None,
             lease: false,
@@ -190,13 +193,16 @@ impl Agent {
                 }
                 if live != self.lease {
                     self.lease = live;
-                    for unit in self.units.values_mut() {
-                        // With the lease all that was written is gone.
-                        unit.published = None;
-                        unit.publish_at = Some(now);
-                    }
                     self.all_dirty();
                 }
+            }
+            Input::Registered => {
+                for unit in self.units.values_mut() {
+                    // With the old lease all that was written went.
+                    unit.published = None;
+                    unit.publish_at = Some(now);
+                }
+                self.all_dirty();
             }
             Input::Status(name, status) => {
                 if let Some(unit) = self.units.get_mut(&name) {
@@ -264,8 +270,9 @@ impl Agent {
     /// When [`Agent::react`] has to be called at the latest.
     pub fn next(&self) -> Option<Millis> {
         let units = self.units.values().filter_map(|unit| unit.due(self.lease));
-        let stops = self.units.keys().filter(|_| !self.lease).filter_map(|name| self.stop_at(name));
-        let alone = (!self.informed).then_some(self.born + ALONE);
+        let cut_off = self.units.iter().filter(|(_, unit)| !self.lease && !unit.waits());
+        let stops = cut_off.filter_map(|(name, _)| self.stop_at(name));
+        let alone = (!self.informed && !self.alone).then_some(self.born + ALONE);
         units.chain(stops).chain(alone).min()
     }
 
@@ -275,13 +282,12 @@ impl Agent {
 
     /// Without etcd, what was ordered last is still in force.
     fn remember_if_alone(&mut self, now: Millis) {
-        if self.is_alone(now) && self.orders.is_empty() && self.globals.is_empty() {
+        if self.is_alone(now) && !self.alone {
+            self.alone = true;
             self.orders = self.remembered.orders.clone();
             self.globals = self.remembered.globals.clone();
             self.metadata = self.remembered.metadata.clone();
-            if !self.orders.is_empty() || !self.globals.is_empty() {
-                self.all_dirty();
-            }
+            self.all_dirty();
         }
     }
 

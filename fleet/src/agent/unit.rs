@@ -132,7 +132,7 @@ impl Unit {
 
     /// When the unit has to be looked at again.
     pub(super) fn due(&self, lease: bool) -> Option<Millis> {
-        let retry = (self.busy.is_none() && self.failures > 0).then_some(self.retry_at);
+        let retry = (self.busy.is_none() && self.retry_at > 0).then_some(self.retry_at);
         let publish = self.publish_at.filter(|_| lease);
         let health = self.health_at.filter(|_| !self.checking);
         [retry, publish, health].into_iter().flatten().min()
@@ -150,6 +150,11 @@ impl Unit {
 
     fn is_down(&self) -> bool {
         self.status.as_ref().is_none_or(Status::is_down)
+    }
+
+    /// Whether nothing can be asked of it before a task has ended or a pause is over.
+    pub(super) fn waits(&self) -> bool {
+        self.busy.is_some() || self.retry_at > 0
     }
 
     pub(super) fn is_idle_and_down(&self) -> bool {
@@ -175,6 +180,7 @@ impl Agent {
         if unit.busy.is_some() || now < unit.retry_at {
             return;
         }
+        unit.retry_at = 0;
         let (ticket, digest, launch) = match wanted {
             Wanted::Kept(_) => return,
             Wanted::Gone(_) => {
@@ -271,7 +277,10 @@ impl Agent {
                 unit.error.as_ref().map(|_| *ticket).or(unit.started)
             }
         };
-        let (true, Some(ticket)) = (self.lease, ticket) else { return };
+        let (true, Some(ticket)) = (self.lease, ticket) else {
+            unit.publish_at = None;
+            return;
+        };
         let status = unit.status.clone().unwrap_or_else(Status::absent);
         let state = UnitState {
             ticket,

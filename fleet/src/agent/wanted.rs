@@ -19,12 +19,18 @@ pub(super) enum Wanted {
 impl Agent {
     pub(super) fn wanted(&self, now: Millis, name: &str) -> Wanted {
         let wanted = self.ordered(name);
-        let Wanted::Launched { ticket, body } = wanted else { return wanted };
         let cut_off = !self.lease && self.stop_at(name).is_some_and(|at| at <= now);
-        if self.cordon == Some(CordonPhase::Stopping) || cut_off {
-            return Wanted::Stopped { ticket, body };
+        let stopping = self.cordon == Some(CordonPhase::Stopping) || cut_off;
+        match wanted {
+            Wanted::Launched { ticket, body } if stopping => Wanted::Stopped { ticket, body },
+            Wanted::Kept(ticket) if stopping => {
+                match self.units.get(name).and_then(|unit| unit.loaded.clone()) {
+                    Some(body) => Wanted::Stopped { ticket, body },
+                    None => Wanted::Kept(ticket),
+                }
+            }
+            wanted => wanted,
         }
-        Wanted::Launched { ticket, body }
     }
 
     fn ordered(&self, name: &str) -> Wanted {

@@ -101,7 +101,8 @@ impl Engine {
         let members = self.members(&group(&job.name));
         let well = members.iter().filter(|member| member.well).count();
         let own = self.is_well(machine, &job.name);
-        let others_down = members.len() - well - usize::from(!own && self.should_run(&job.name));
+        let others_down =
+            (members.len() - well).saturating_sub(usize::from(!own && self.should_run(&job.name)));
         let most = job.requirements.update.max_parallel.unwrap_or(1) as usize;
         let least = job.requirements.update.min_healthy.unwrap_or(0) as usize;
         others_down < most && (!own || well > least)

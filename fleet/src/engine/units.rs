@@ -94,6 +94,7 @@ impl Engine {
                     None => {
                         self.change_kind(machine, unit, kind, "the machine came back");
                         self.event(unit, format!("stays on {machine}, which came back"));
+                        self.dirty.insert(unit.to_string());
                     }
                     Some(other) => {
                         let running = self.is_well(other, unit) || kind == OrderKind::Load;
@@ -109,10 +110,21 @@ impl Engine {
                 }
                 false
             }
-            OrderKind::Release => missing.is_some_and(|missing| missing.evicted),
+            OrderKind::Release => {
+                if self.answer(machine, unit).is_some_and(|state| state.released) {
+                    self.forget(machine, unit);
+                    return true;
+                }
+                missing.is_some_and(|missing| missing.evicted)
+            }
             OrderKind::Launch | OrderKind::Load => {
                 if missing.is_some() {
                     return false;
+                }
+                if order.kind == OrderKind::Launch
+                    && self.answer(machine, unit).is_some_and(UnitState::has_failed)
+                {
+                    self.failed(now, machine, unit);
                 }
                 if let Some(reason) = self.unfit(machine, unit, &order, job) {
                     self.release(machine, unit, &reason);
@@ -187,6 +199,8 @@ impl Engine {
             let kind = self.order_of(&machine, unit).map(|order| order.kind);
             if kind.is_some_and(|kind| kind != OrderKind::Release) {
                 self.release(&machine, unit, why);
+            } else if self.answer(&machine, unit).is_some_and(|state| state.released) {
+                self.forget(&machine, unit);
             }
         }
     }
