@@ -9,6 +9,9 @@
 //! its leader.
 
 pub mod agent;
+pub mod api;
+pub mod ctl;
+pub mod daemon;
 pub mod engine;
 pub mod model;
 pub mod place;

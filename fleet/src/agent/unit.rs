@@ -101,9 +101,10 @@ impl Unit {
     }
 
     pub(super) fn done(&mut self, now: Millis, task: Task, result: Result<(), String>) {
-        if self.busy == Some(task) {
-            self.busy = None;
+        if self.busy != Some(task) {
+            return; // it was overtaken
         }
+        self.busy = None;
         match result {
             Ok(()) => {
                 self.failures = 0;
@@ -177,7 +178,9 @@ impl Agent {
 
     fn step(&mut self, now: Millis, name: &str, wanted: &Wanted, work: &mut Work) {
         let Some(unit) = self.units.get_mut(name) else { return };
-        if unit.busy.is_some() || now < unit.retry_at {
+        let overtakes =
+            unit.busy == Some(Task::Start) && !matches!(wanted, Wanted::Launched { .. });
+        if (unit.busy.is_some() && !overtakes) || now < unit.retry_at {
             return;
         }
         unit.retry_at = 0;

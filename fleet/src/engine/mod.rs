@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use crate::model::{Key, Order, OrderKind, UnitState, World};
 use crate::place::{Cluster, Job};
+use crate::timing;
 
 /// Milliseconds on a clock that only goes forward.
 pub type Millis = u64;
@@ -65,9 +66,28 @@ pub enum Op {
 /// The most writes in one transaction; etcd's limit is 128.
 const TRANSACTION: usize = 100;
 
+/// What an engine waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// How long a machine's lease lasts.
+    pub lease: Millis,
+    /// How long a machine has to have been missing before its units move.
+    pub grace: Millis,
+}
+
+impl Default for Times {
+    fn default() -> Times {
+        Times {
+            lease: timing::LEASE.as_millis() as Millis,
+            grace: timing::GRACE.as_millis() as Millis,
+        }
+    }
+}
+
 /// The engine of one machine.
 #[derive(Debug, Default)]
 pub struct Engine {
+    times: Times,
     /// Since when it leads, and its first ticket.
     lead: Option<Lead>,
     world: World,
@@ -99,6 +119,11 @@ struct Lead {
 }
 
 impl Engine {
+    /// An engine that does not lead yet.
+    pub fn new(times: Times) -> Engine {
+        Engine { times, ..Engine::default() }
+    }
+
     /// Starts to lead, with everything that etcd has. `term` is the revision at which leadership
     /// was won: it makes tickets unique. Called again, it starts anew with a new view.
     pub fn lead(&mut self, now: Moment, term: u64, world: World) {
@@ -107,7 +132,8 @@ impl Engine {
             Some(lead) if lead.ticket >> 24 == term => lead.ticket,
             _ => term << 24,
         };
-        *self = Engine { lead: Some(Lead { since: now, ticket }), ..Engine::default() };
+        let lead = Some(Lead { since: now, ticket });
+        *self = Engine { lead, ..Engine::new(self.times) };
         self.jobs = world.jobs();
         self.cluster = world.cluster(&self.jobs);
         self.world = world;
@@ -133,7 +159,7 @@ impl Engine {
 
     /// Leads no more.
     pub fn follow(&mut self) {
-        *self = Engine::default();
+        *self = Engine::new(self.times);
     }
 
     /// Whether it leads.
@@ -270,7 +296,7 @@ impl Engine {
     }
 
     /// Writes an order, and keeps every index in step.
-    fn order(&mut self, machine: &str, unit: &str, order: Order) {
+    fn order(&mut self, machine: &str, unit: &str, order: &Order) {
         let host = self.world.machines.entry(machine.to_string()).or_default();
         let key = Key::Order(machine.to_string(), unit.to_string());
         host.orders.insert(unit.to_string(), order.clone());
@@ -278,7 +304,7 @@ impl Engine {
         if let Some(job) = self.jobs.get(unit) {
             self.cluster.put(machine, Arc::clone(job));
         }
-        self.put(key, &order);
+        self.put(key, order);
     }
 
     /// Changes what an order is about and nothing else.
@@ -289,7 +315,7 @@ impl Engine {
             return;
         }
         let order = Order { kind, why: why.to_string(), ..order.clone() };
-        self.order(machine, unit, order);
+        self.order(machine, unit, &order);
     }
 
     /// Takes an order back, once it has been carried out or its machine is forgotten.

@@ -2,10 +2,7 @@
 
 use super::{Engine, Millis, Moment, Op};
 use crate::model::{Brake, Key, OrderKind};
-use crate::timing;
 
-const LEASE: Millis = timing::LEASE.as_millis() as Millis;
-const GRACE: Millis = timing::GRACE.as_millis() as Millis;
 /// How long the orders of a machine that does not come back are kept.
 const FORGET: Millis = 24 * 3600 * 1000;
 /// The brake holds when more machines than this…
@@ -82,10 +79,10 @@ impl Engine {
             .collect();
         self.update_brake(now, &waiting);
         let Some(lead) = self.lead else { return };
-        let settled = now.mono >= lead.since.mono + LEASE;
+        let settled = now.mono >= lead.since.mono + self.times.lease;
         for machine in waiting {
             let due =
-                self.missing.get(&machine).is_some_and(|missing| now.mono >= missing.since + GRACE);
+                self.missing.get(&machine).is_some_and(|missing| now.mono >= missing.since + self.times.grace);
             if due && settled && !self.brake.held {
                 self.evict(&machine);
             }
@@ -107,7 +104,7 @@ impl Engine {
             .values()
             .map(|missing| match missing.evicted || self.brake.held {
                 true => missing.since + FORGET,
-                false => (missing.since + GRACE).max(lead.since.mono + LEASE),
+                false => (missing.since + self.times.grace).max(lead.since.mono + self.times.lease),
             })
             .min()
     }

@@ -128,9 +128,12 @@ impl Engine {
                 }
                 if let Some(reason) = self.unfit(machine, unit, &order, job) {
                     self.release(machine, unit, &reason);
-                } else if let Some(replaced) = self.replaced(machine, job) {
+                    return false;
+                }
+                if let Some(replaced) = self.replaced(machine, job) {
                     self.release(machine, &replaced, &format!("{unit} replaces it"));
-                } else if order.version != self.version(unit) {
+                }
+                if order.version != self.version(unit) {
                     self.update(now, machine, unit, kind);
                 } else if order.kind != kind {
                     self.reorder(now, machine, unit, kind, "what it should be changed");
@@ -218,7 +221,7 @@ impl Engine {
         let (body, version) = (record.body.clone(), record.version);
         let ticket = self.ticket();
         let order = Order { ticket, body, version, kind, since: now.wall, why: why.to_string() };
-        self.order(machine, unit, order);
+        self.order(machine, unit, &order);
         self.stale.remove(unit);
     }
 

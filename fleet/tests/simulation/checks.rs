@@ -110,7 +110,10 @@ impl Story {
                 }
                 (_, [(m, order)]) => {
                     let kind = OrderKind::of(record.desired);
-                    let failing = world.failures.contains_key(unit) || self.is_broken(*m, unit);
+                    let peers = &job.requirements.machine_of;
+                    let failing = world.failures.contains_key(unit)
+                        || self.is_broken(*m, unit)
+                        || peers.iter().any(|peer| world.failures.contains_key(peer));
                     if (Some(order.kind) != kind || order.version != record.version) && !failing {
                         let waits = job.requirements.update.max_parallel.is_some();
                         if !waits || Some(order.kind) != kind {

@@ -1,0 +1,99 @@
+//! etcd, as this daemon uses it.
+
+use std::time::Duration;
+
+use cluster::{Client, Entry, Error, Txn};
+
+use super::settings::Settings;
+use crate::model::{Key, Keys, World};
+
+/// etcd below one prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    pub(super) client: Client,
+    pub(super) keys: Keys,
+}
+
+impl Store {
+    pub(super) fn new(settings: &Settings) -> Result<Store, Error> {
+        let mut to = cluster::Settings::new(settings.etcd_servers.iter().cloned())
+            .with_deadline(settings.etcd_request_timeout.max(Duration::from_secs(2)));
+        if settings.etcd_cafile.is_some() || settings.etcd_certfile.is_some() {
+            let identity = settings.etcd_certfile.clone().zip(settings.etcd_keyfile.clone());
+            to = to.with_tls(cluster::Tls {
+                authority: settings.etcd_cafile.clone(),
+                identity: identity
+                    .map(|(certificate, key)| cluster::settings::Identity { certificate, key }),
+            });
+        }
+        if let Some(name) = settings.etcd_username.clone() {
+            let password = settings.etcd_password.clone().unwrap_or_default();
+            to.user = Some(cluster::settings::User { name, password });
+        }
+        Ok(Store { client: Client::new(to)?, keys: Keys::new(&settings.etcd_key_prefix) })
+    }
+
+    pub(super) fn path(&self, key: &Key) -> String {
+        self.keys.path(key)
+    }
+
+    pub(super) async fn get(&self, key: &Key) -> Result<Option<Entry>, Error> {
+        self.client.get(&self.path(key)).await
+    }
+
+    /// Everything but texts and events, as of one revision for each kind.
+    pub(super) async fn world(&self) -> Result<World, Error> {
+        let mut world = World::default();
+        for kind in [
+            "units/",
+            "machines/",
+            "sched/",
+            "global/",
+            "state/",
+            "failures/",
+            "rollout/",
+            "engine/",
+        ] {
+            self.read(kind, &mut world).await?;
+        }
+        Ok(world)
+    }
+
+    /// Adds one kind to a view.
+    pub(super) async fn read(&self, kind: &str, world: &mut World) -> Result<(), Error> {
+        let listing = self.client.list(&self.keys.below(kind)).await?;
+        fill(&self.keys, world, &listing.entries);
+        Ok(())
+    }
+
+    /// A unit file's text.
+    pub(super) async fn body(&self, digest: &str) -> Result<Option<String>, Error> {
+        let entry = self.get(&Key::Body(digest.to_string())).await?;
+        Ok(entry.map(|entry| entry.text().into_owned()))
+    }
+
+    /// Writes down that something happened; kept for a day. Failing is no reason to stop.
+    pub(super) async fn event(
+        &self,
+        lease: i64,
+        at: u64,
+        number: u64,
+        event: &crate::model::Event,
+    ) {
+        let key = self.path(&Key::Event(format!("{at:015}-{number:06}")));
+        let value = serde_json::to_vec(event).unwrap_or_default();
+        if let Err(error) = self.client.commit(Txn::new().put_leased(&key, value, lease)).await {
+            log::debug!("an event is not written: {}", host::error::chain(&error));
+        }
+    }
+}
+
+/// Puts entries into a view.
+pub(super) fn fill(keys: &Keys, world: &mut World, entries: &[Entry]) {
+    for entry in entries {
+        let Some(key) = keys.parse(&entry.key) else { continue };
+        if let Err(error) = world.set(&key, Some(&entry.value)) {
+            log::warn!("{}", host::error::chain(&error));
+        }
+    }
+}
