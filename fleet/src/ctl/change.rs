@@ -183,7 +183,7 @@ pub fn destroy(context: &mut Context<'_>, units: &[String]) -> Result<(), Failur
         match context.client.destroy(name.as_str()) {
             Ok(()) => writeln!(context.out, "Destroyed {name}")?,
             Err(error) if error.is_not_found() => {
-                writeln!(context.errors, "Unit {name} does not exist.")?
+                writeln!(context.errors, "Unit {name} does not exist.")?;
             }
             Err(error) => return Err(error.into()),
         }

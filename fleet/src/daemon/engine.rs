@@ -82,10 +82,10 @@ impl Runner {
             tokio::select! {
                 _ = self.standing.changed() => return Ok(()),
                 update = watch.next() => match update {
-                    Update::Changed(change) => {
-                        if change.events.iter().any(|event| matches!(event, Event::Delete { .. })) {
-                            return Ok(());
-                        }
+                    Update::Changed(change)
+                        if change.events.iter().any(|event| matches!(event, Event::Delete { .. })) =>
+                    {
+                        return Ok(());
                     }
                     Update::Snapshot { entries, .. } if entries.is_empty() => return Ok(()),
                     _ => {}
@@ -145,7 +145,7 @@ impl Runner {
                         }
                     }
                     Update::Interrupted { reason } => {
-                        log::info!("engine: etcd does not answer: {reason}")
+                        log::info!("engine: etcd does not answer: {reason}");
                     }
                     Update::Resumed => engine.reconnected(moment),
                 }

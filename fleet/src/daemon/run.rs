@@ -83,7 +83,7 @@ impl Clock {
 
 /// Runs the daemon until `stop` is told. Units outlive it. `now` is the time since 1970.
 pub async fn run(
-    settings: Settings,
+    mut settings: Settings,
     identity: Identity,
     listeners: Listeners,
     now: fn() -> Duration,
@@ -91,6 +91,9 @@ pub async fn run(
 ) -> Result<(), RunError> {
     // A lease that starts a little after the clock counts from before it.
     let clock = Clock { start: Instant::now() - Duration::from_millis(1), now };
+    if settings.public_ip.is_empty() {
+        settings.public_ip = address().unwrap_or_default();
+    }
     let store = Store::new(&settings).map_err(RunError::Etcd)?;
     let state = |source| RunError::State { path: settings.state_directory.clone(), source };
     let disk = Arc::new(Disk::open(&settings.state_directory).map_err(state)?);
@@ -159,6 +162,15 @@ pub async fn run(
         () = stop => log::info!("stopping; units keep running"),
     }
     Ok(())
+}
+
+/// The address that this machine uses towards the rest of the world. Nothing is sent for it.
+fn address() -> Option<String> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    // An address that is nobody's (RFC 5737): the route to it is the default one.
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then(|| address.to_string())
 }
 
 /// What carries out what the agent asks for.

@@ -171,7 +171,7 @@ impl Settings {
             }
             "agent_ttl" => match value.trim_end_matches('s').parse::<u64>() {
                 Ok(seconds) if (5..=300).contains(&seconds) => {
-                    self.agent_ttl = Duration::from_secs(seconds)
+                    self.agent_ttl = Duration::from_secs(seconds);
                 }
                 _ => wrong("a time from 5s to 300s"),
             },

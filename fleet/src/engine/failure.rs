@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Engine, Millis, Moment, Op};
-use crate::model::{Failure, Key, OrderKind, UnitRecord};
+use crate::model::{Failure, Key, OrderKind, UnitRecord, UnitState};
 
 /// The pause after the first failure; each further one is twice as long.
 const FIRST_RETRY: u64 = 30_000;
@@ -56,7 +56,7 @@ impl Engine {
             let open = order.is_some_and(|order| {
                 order.ticket == failure.ticket && order.kind == OrderKind::Launch
             });
-            let still = self.answer(&failure.machine, &unit).is_some_and(|s| s.has_failed());
+            let still = self.answer(&failure.machine, &unit).is_some_and(UnitState::has_failed);
             if open && still && self.should_run(&unit) {
                 self.try_again(now, &unit, &failure.machine);
             } else if now.wall >= failure.retry + FORGIVEN {

@@ -81,8 +81,10 @@ impl Engine {
         let Some(lead) = self.lead else { return };
         let settled = now.mono >= lead.since.mono + self.times.lease;
         for machine in waiting {
-            let due =
-                self.missing.get(&machine).is_some_and(|missing| now.mono >= missing.since + self.times.grace);
+            let due = self
+                .missing
+                .get(&machine)
+                .is_some_and(|missing| now.mono >= missing.since + self.times.grace);
             if due && settled && !self.brake.held {
                 self.evict(&machine);
             }
@@ -126,6 +128,10 @@ impl Engine {
                 self.brake.held = false;
                 self.world.brake = None;
                 self.op(Op::Delete(Key::Brake));
+                // The last of them get as much time as if they had been alone.
+                for missing in self.missing.values_mut().filter(|missing| !missing.evicted) {
+                    missing.since = now.mono;
+                }
                 self.event("cluster", "storm brake released: the machines are back");
             }
         }

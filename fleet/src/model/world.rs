@@ -98,7 +98,7 @@ impl World {
             Key::Leader => self.leader = read(key, value, &mut error),
             Key::Brake => self.brake = read(key, value, &mut error),
             Key::Info(machine) => {
-                self.host(machine, |host| host.info = read(key, value, &mut error))
+                self.host(machine, |host| host.info = read(key, value, &mut error));
             }
             Key::Cordon(machine) => {
                 self.host(machine, |host| host.cordon = read(key, value, &mut error));
@@ -109,12 +109,12 @@ impl World {
             }
             Key::Order(machine, unit) => {
                 self.host(machine, |host| {
-                    put(&mut host.orders, unit, read(key, value, &mut error))
+                    put(&mut host.orders, unit, read(key, value, &mut error));
                 });
             }
             Key::State(machine, unit) => {
                 self.host(machine, |host| {
-                    put(&mut host.states, unit, read(key, value, &mut error))
+                    put(&mut host.states, unit, read(key, value, &mut error));
                 });
             }
             Key::Body(_) | Key::Event(_) | Key::RelaySecret | Key::Schema => {}

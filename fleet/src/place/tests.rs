@@ -10,7 +10,7 @@ use crate::unit::Mode;
 /// `(unit, its [X-Fleet], machine or nothing, desired state)`.
 type Known<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-fn snapshot(machines: Value, units: &[Known<'_>], new: (&str, &str)) -> Snapshot {
+fn snapshot(machines: &Value, units: &[Known<'_>], new: (&str, &str)) -> Snapshot {
     let body = |section: &str| format!("[Service]\nExecStart=/bin/true\n[X-Fleet]\n{section}\n");
     let units: Vec<Value> = units
         .iter()
@@ -19,12 +19,13 @@ fn snapshot(machines: Value, units: &[Known<'_>], new: (&str, &str)) -> Snapshot
         })
         .collect();
     let new = json!({"name": new.0, "body": body(new.1), "desired_state": "launched"});
-    let document = json!({"machines": machines, "units": units, "new_unit": new});
+    let document = json!({"machines": machines.clone(), "units": units, "new_unit": new});
     Snapshot::parse(document.to_string().as_bytes()).expect("a snapshot")
 }
 
+#[allow(clippy::needless_pass_by_value)] // reads better at the call
 fn decide(machines: Value, units: &[Known<'_>], new: (&str, &str)) -> (Option<String>, Vec<bool>) {
-    let decision = snapshot(machines, units, new).decide(Mode::Lenient).expect("a decision");
+    let decision = snapshot(&machines, units, new).decide(Mode::Lenient).expect("a decision");
     (decision.decision, decision.able_to_run.into_values().collect())
 }
 
@@ -182,7 +183,7 @@ fn a_unit_that_replaces_another_can_go_to_it() {
 #[test]
 fn mistakes_refuse_the_snapshot_unless_it_is_old() {
     let wrong = snapshot(
-        three(),
+        &three(),
         &[("x.service", "MachineId=a", A, "launched")],
         ("n.service", "Global=perhaps"),
     );
@@ -193,7 +194,7 @@ fn mistakes_refuse_the_snapshot_unless_it_is_old() {
          n.service:4: Global: `perhaps` is neither true nor false"
     );
     assert_eq!(wrong.decide(Mode::Lenient).expect("a decision").warnings.len(), 2);
-    let together = snapshot(three(), &[], ("n.service", "MachineID=aaaaaaaa\nConflicts=x"));
+    let together = snapshot(&three(), &[], ("n.service", "MachineID=aaaaaaaa\nConflicts=x"));
     assert!(together.decide(Mode::Strict).is_err());
     assert!(together.decide(Mode::Lenient).is_ok());
     assert!(Snapshot::parse(b"{}").is_err());

@@ -78,7 +78,7 @@ impl Story {
         if let Some(machine) = self
             .machines
             .iter()
-            .find(|m| !world.machines.get(&m.id).is_some_and(|h| h.info.is_some()))
+            .find(|m| world.machines.get(&m.id).is_none_or(|h| h.info.is_none()))
         {
             return Err(format!("{} is not back", machine.id));
         }
@@ -151,7 +151,7 @@ impl Story {
     fn check_ghosts(&self, world: &World) -> Result<(), String> {
         for (id, host) in &world.machines {
             let m = self.by_id[id];
-            for unit in host.orders.keys().filter(|unit| !world.units.contains_key(*unit)) {
+            if let Some(unit) = host.orders.keys().find(|unit| !world.units.contains_key(*unit)) {
                 return Err(format!("an order for {unit} on {m}, which is destroyed"));
             }
             for unit in host.states.keys() {

@@ -157,7 +157,7 @@ impl Story {
                     self.tell(m, Input::Order(unit, order));
                 }
                 Key::Global(unit) => {
-                    self.tell(m, Input::Global(unit.clone(), world.globals.remove(&unit)))
+                    self.tell(m, Input::Global(unit.clone(), world.globals.remove(&unit)));
                 }
                 Key::Cordon(machine) if machine == id => {
                     let cordon = world.machines.remove(&id).and_then(|host| host.cordon);
@@ -267,7 +267,7 @@ impl Story {
             let key = Key::State(id.clone(), unit);
             match state {
                 Some(state) => {
-                    self.store.put(&key, serde_json::to_vec(&state).expect("JSON"), Some(lease))
+                    self.store.put(&key, serde_json::to_vec(&state).expect("JSON"), Some(lease));
                 }
                 None => self.store.delete(&key),
             }
@@ -386,7 +386,7 @@ impl Story {
                     self.soon(2, 40, Event::EngineFlush(m, life));
                 }
                 EngineEffect::Event { about, what } => {
-                    self.say(|| format!("engine {m}: {about} {what}"))
+                    self.say(|| format!("engine {m}: {about} {what}"));
                 }
             }
         }

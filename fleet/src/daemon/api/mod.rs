@@ -44,7 +44,7 @@ pub(super) fn serve(context: &Arc<Context>, listeners: Listeners) -> Result<(), 
             loop {
                 match listener.accept().await {
                     Ok((stream, _)) => {
-                        drop(tokio::spawn(connection(TokioIo::new(stream), Arc::clone(&context))))
+                        drop(tokio::spawn(connection(TokioIo::new(stream), Arc::clone(&context))));
                     }
                     Err(error) => pause(&error).await,
                 }
@@ -59,7 +59,7 @@ pub(super) fn serve(context: &Arc<Context>, listeners: Listeners) -> Result<(), 
             loop {
                 match listener.accept().await {
                     Ok((stream, _)) => {
-                        drop(tokio::spawn(connection(TokioIo::new(stream), Arc::clone(&context))))
+                        drop(tokio::spawn(connection(TokioIo::new(stream), Arc::clone(&context))));
                     }
                     Err(error) => pause(&error).await,
                 }

@@ -1,0 +1,198 @@
+//! What happens when something breaks.
+
+use std::time::Duration;
+
+use crate::node::Machines;
+
+/// Three machines with one unit each.
+fn three() -> Machines {
+    let machines = Machines::start(3);
+    for name in ["a.service", "b.service", "c.service"] {
+        machines.launch(name, "");
+    }
+    machines
+        .wait("each machine runs one", || machines.running().iter().all(|units| units.len() == 1));
+    machines
+}
+
+fn starts(machines: &Machines) -> usize {
+    ["a.service", "b.service", "c.service"]
+        .iter()
+        .flat_map(|unit| machines.nodes.iter().filter_map(|node| node.systemd.unit(unit)))
+        .map(|unit| unit.starts + unit.stops)
+        .sum()
+}
+
+#[test]
+fn units_outlive_their_agent() {
+    let mut machines = three();
+    let before = machines.running();
+    for node in &mut machines.nodes {
+        node.kill();
+        node.start();
+    }
+    machines.wait("all are back", || machines.client().machines().is_ok_and(|all| all.len() == 3));
+    machines.nodes[1].terminate();
+    machines.nodes[1].start();
+    machines.wait("all units are shown", || {
+        machines.client().states().is_ok_and(|states| states.len() == 3)
+    });
+    assert_eq!(machines.running(), before);
+    assert_eq!(starts(&machines), 3, "nothing was started or stopped again");
+}
+
+#[test]
+fn nothing_moves_while_etcd_is_away_or_its_leader_pauses() {
+    let mut machines = three();
+    let before = machines.running();
+    let still = |machines: &Machines| machines.running() == before && starts(machines) == 3;
+    machines.etcd.members[0].kill();
+    machines.stays("units run without etcd", Duration::from_secs(13), || still(&machines));
+    machines.etcd.members[0].restart();
+    machines.wait("etcd answers again", || {
+        machines.client().machines().is_ok_and(|all| all.len() == 3)
+    });
+    machines.stays("nothing moves afterwards", Duration::from_secs(4), || still(&machines));
+    // Paused for longer than any lease: they all expire the moment it goes on.
+    machines.etcd.members[0].pause();
+    std::thread::sleep(Duration::from_secs(12));
+    machines.etcd.members[0].resume();
+    machines.stays("nothing moves after a pause", Duration::from_secs(14), || still(&machines));
+    machines.wait("all are registered again", || {
+        machines.client().machines().is_ok_and(|all| all.len() == 3)
+    });
+    machines.wait("all units are shown", || {
+        machines.client().states().is_ok_and(|states| states.len() == 3)
+    });
+}
+
+#[test]
+fn a_dead_machine_loses_its_units_once_and_others_keep_theirs() {
+    let mut machines = three();
+    let lost = machines.running()[2][0].clone();
+    let kept = [machines.running()[0].clone(), machines.running()[1].clone()];
+    machines.nodes[2].power_off();
+    machines.wait("its state is gone, with its lease", || {
+        machines.client().states_of(&lost).is_ok_and(|states| states.is_empty())
+    });
+    machines.wait("its unit runs elsewhere", || machines.on(&lost).len() == 1);
+    for (now, before) in machines.running().iter().zip(&kept) {
+        assert!(before.iter().all(|unit| now.contains(unit)), "others were moved: {now:?}");
+    }
+    machines.nodes[2].start();
+    machines.wait("the machine is back", || {
+        machines.client().machines().is_ok_and(|all| all.len() == 3)
+    });
+    machines.stays("the unit stays where it is", Duration::from_secs(3), || {
+        machines.on(&lost).len() == 1 && machines.running()[2].is_empty()
+    });
+}
+
+#[test]
+fn a_copy_that_comes_back_is_stopped_once_the_new_one_runs() {
+    let machines = three();
+    let unit = machines.running()[2][0].clone();
+    machines.nodes[2].cut_off();
+    machines.wait("it runs in two places: it was given up", || machines.on(&unit).len() == 2);
+    machines.nodes[2].link();
+    machines.wait("only the new copy is left", || {
+        machines.on(&unit).len() == 1 && machines.running()[2].is_empty()
+    });
+}
+
+#[test]
+fn a_short_cut_moves_nothing() {
+    let machines = three();
+    let before = machines.running();
+    machines.nodes[2].cut_off();
+    machines.wait("it is missing", || machines.client().machines().is_ok_and(|all| all.len() == 2));
+    machines.nodes[2].link();
+    machines.wait("it is back", || machines.client().machines().is_ok_and(|all| all.len() == 3));
+    machines.stays("nothing has moved", Duration::from_secs(8), || {
+        machines.running() == before && starts(&machines) == 3
+    });
+}
+
+#[test]
+fn many_machines_that_go_missing_together_pull_the_brake() {
+    let machines = Machines::start(6);
+    for n in 1..=6 {
+        machines.launch(&format!("u{n}.service"), "");
+    }
+    machines
+        .wait("each machine runs one", || machines.running().iter().all(|units| units.len() == 1));
+    let before = machines.running();
+    for node in &machines.nodes[3..] {
+        node.cut_off();
+    }
+    machines.wait("the brake holds", || {
+        machines.client().cluster().is_ok_and(|cluster| cluster.brake.is_some())
+    });
+    machines.stays("nothing moves", Duration::from_secs(9), || machines.running() == before);
+    let why = machines.client().why(&before[4][0]).expect("an answer").expect("it exists");
+    assert!(why.brake.is_some(), "{why:?}");
+    // A person knows better: they are gone for good.
+    machines.client().release_brake().expect("released");
+    machines.wait("their units start elsewhere", || {
+        before[3..].iter().all(|units| machines.on(&units[0]).len() == 2)
+    });
+}
+
+#[test]
+fn a_unit_that_fails_is_remembered_and_the_cluster_goes_on() {
+    let machines = Machines::start(2);
+    machines.put("bad.service", "", "/bin/false");
+    machines.wait("its failure is known", || {
+        machines
+            .client()
+            .why("bad.service")
+            .is_ok_and(|why| why.is_some_and(|why| why.failure.is_some()))
+    });
+    let why = machines.client().why("bad.service").expect("an answer").expect("it exists");
+    assert!(why.verdict.contains("failed 1 time in a row"), "{}", why.verdict);
+    machines.launch("good.service", "");
+    machines.wait("another one starts", || machines.on("good.service").len() == 1);
+    let tried: usize =
+        machines.nodes.iter().filter_map(|n| n.systemd.unit("bad.service")).map(|u| u.starts).sum();
+    assert_eq!(tried, 1, "it is not tried again at once");
+}
+
+#[test]
+fn a_machine_that_boots_without_etcd_starts_what_it_was_told_last() {
+    let mut machines = Machines::start(1);
+    machines.launch("a.service", "");
+    machines.launch("careful.service", "OnPartition=stop-after=5s");
+    machines.wait("both run", || machines.running()[0].len() == 2);
+    machines.etcd.members[0].kill();
+    machines.wait("the careful one is stopped by its machine", || {
+        machines.running()[0] == ["a.service"]
+    });
+    machines.nodes[0].power_off();
+    machines.nodes[0].start();
+    machines.wait("the other is started from memory", || machines.running()[0] == ["a.service"]);
+    machines.etcd.members[0].restart();
+    machines.wait("with etcd both run", || machines.running()[0].len() == 2);
+}
+
+#[test]
+fn a_second_machine_with_one_machine_id_is_not_let_in() {
+    let mut machines = Machines::start(1);
+    machines.launch("a.service", "");
+    machines.wait("it runs", || machines.on("a.service") == [0]);
+    let id = machines.nodes[0].id.clone();
+    machines.add(2);
+    machines.wait("it is there under its own id", || {
+        machines.client().machines().is_ok_and(|all| all.len() == 2)
+    });
+    machines.nodes[1].terminate();
+    machines.nodes[1].give_id(&id);
+    machines.nodes[1].start();
+    machines.wait("its API says why", || {
+        machines.nodes[1].client().machines().is_err_and(|error| {
+            error.is_unavailable() && error.to_string().contains("two machines have one machine id")
+        })
+    });
+    machines.stays("the first is untouched", Duration::from_secs(7), || {
+        machines.on("a.service") == [0] && machines.client().machines().is_ok()
+    });
+}
