@@ -35,7 +35,7 @@ image: programs
 	@$(PROGRAMS)/image build --output $(IMAGE_DIR)
 
 programs: setup
-	@cargo build --release --locked -p image -p coreos-init -p coreos-install -p channels -p cluster -p qemu-tests
+	@cargo build --release --locked -p image -p coreos-init -p coreos-install -p channels -p cluster -p fleet -p qemu-tests
 
 # The only step that may ask for root.
 setup:

@@ -49,7 +49,7 @@ fn seeds() {
     let seeds = number("FLEET_SEEDS").unwrap_or(400);
     let machines = number("FLEET_MACHINES").unwrap_or(0) as usize;
     let first = number("FLEET_FIRST").unwrap_or(1);
-    let threads = 2;
+    let threads = 2; // as many as CI has
     let failed: Vec<String> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads)
             .map(|thread| {
