@@ -1,15 +1,22 @@
 //! Builds the disk image of the system.
 //!
-//! manifest → packages (one tar) → root tree → EROFS → verity → UKI → ESP → GPT disk
+//! manifest → lock → packages → root tree → EROFS → verity → UKI → ESP → GPT disk
 //!
-//! [`manifest`] says what goes in. [`packages`] turns the package list into one tar, cached by
-//! its inputs. [`tree`] reads that tar into memory (names and owners; contents stay in the tar)
-//! and finishes it: what the image does not need goes, what the project adds comes. [`erofs`]
-//! writes the finished tree as a read-only file system. Nothing here mounts, loops or needs root,
-//! except the package installer when it has no user namespaces.
+//! [`manifest`] says what goes in. [`lock`] writes down exactly which packages that means today,
+//! with [`archive`] reading what Debian signed. [`packages`] makes them one tree of files, kept
+//! for the next build: [`deb`] unpacks them, [`configure`] does what installing would do. [`tree`]
+//! finishes it: what the image does not need goes, what the project adds comes. [`erofs`] writes
+//! the finished tree as a read-only file system. Nothing here mounts, loops, needs root or runs
+//! anything that is in a package.
 
 pub mod bill;
 pub mod manifest;
+
+// Which packages, and their files.
+pub mod archive;
+pub mod configure;
+pub mod deb;
+pub mod lock;
 pub mod packages;
 pub mod tree;
 
@@ -50,3 +57,4 @@ pub mod config_iso;
 pub mod inspect;
 pub mod nodes;
 pub mod sysext;
+pub mod verify;

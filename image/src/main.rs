@@ -3,6 +3,8 @@
 //! What it does is in the library; here the environment is read, signals are
 //! waited for, and the exit code is chosen: 0 done, 1 failed, 2 misused.
 
+mod command;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::fs::{self, File};
@@ -48,6 +50,12 @@ enum Command {
     Export(ExportArgs),
     /// Make keys for Secure Boot
     Keys(KeysArgs),
+    /// Write down which packages an image is made of
+    Lock(command::lock::LockArgs),
+    /// Build once more and say whether it is the same
+    VerifyBuild(command::verify_build::VerifyArgs),
+    /// Write the root tree as a tar
+    Tree(command::tree::TreeArgs),
     /// Write a disc that configures a machine
     ConfigIso(ConfigIsoArgs),
     /// Make a system extension of a directory's files
@@ -63,10 +71,13 @@ struct BuildArgs {
     /// What the image is made of
     #[arg(long, value_name = "FILE", default_value = "image/coreos.toml")]
     manifest: PathBuf,
+    /// The exact packages [default: beside the manifest, coreos.lock for coreos.toml]
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
     /// Directory for the results
     #[arg(long, value_name = "DIR", default_value = "target/image")]
     output: PathBuf,
-    /// Directory that keeps installed packages between builds
+    /// Directory that keeps packages between builds; several builds may share it
     #[arg(long, value_name = "DIR", default_value = "target/packages")]
     cache: PathBuf,
     /// Version of the system [default: the manifest's]
@@ -78,9 +89,6 @@ struct BuildArgs {
     /// Print one JSON object per line instead of text
     #[arg(long)]
     json: bool,
-    /// Ask the archive for newer packages
-    #[arg(long)]
-    refresh_packages: bool,
     /// Leave out the disk image for QEMU
     #[arg(long)]
     no_qcow2: bool,
@@ -228,16 +236,22 @@ enum Mistake {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let json = matches!(
-        &cli.command,
-        Command::Build(BuildArgs { json: true, .. })
-            | Command::Export(ExportArgs { json: true, .. })
-    );
+    let json = match &cli.command {
+        Command::Build(args) => args.json,
+        Command::Lock(args) => args.json,
+        Command::VerifyBuild(args) => args.build.json,
+        Command::Tree(args) => args.build.json,
+        Command::Export(args) => args.json,
+        Command::Keys(_) | Command::ConfigIso(_) | Command::Inspect(_) => false,
+    };
     let cleanup = Cleanup::default();
     let done = watch_signals(&cleanup).map_err(AnyError::from).and_then(|()| match cli.command {
         Command::Build(args) => build(args, &cleanup),
         Command::Export(args) => export_build(&args, &cleanup),
         Command::Keys(args) => make_keys(&args),
+        Command::Lock(args) => command::lock::run(&args, style(json)),
+        Command::VerifyBuild(args) => command::verify_build::run(args, style(json), &cleanup),
+        Command::Tree(args) => command::tree::run(args, style(json)),
         Command::ConfigIso(args) => write_config_iso(&args),
         Command::Sysext(args) => make_sysext(&args),
         Command::Diff(args) => print_difference(&args),
@@ -299,12 +313,13 @@ fn tell(error: &dyn StdError, json: bool) {
     }
 }
 
-fn build(args: BuildArgs, cleanup: &Cleanup) -> Result<(), AnyError> {
-    let style = style(args.json);
+/// What a build is asked for.
+fn request(args: BuildArgs) -> Result<Request, AnyError> {
     let program = std::env::current_exe().map_err(Mistake::OwnPlace)?;
     let coreos_init = args.coreos_init.unwrap_or_else(|| program.with_file_name("coreos-init"));
-    let request = Request {
+    Ok(Request {
         manifest: args.manifest,
+        lock: args.lock,
         // What the manifest names is found from where the program is run.
         project: PathBuf::from("."),
         output: args.output,
@@ -312,10 +327,14 @@ fn build(args: BuildArgs, cleanup: &Cleanup) -> Result<(), AnyError> {
         version: args.version,
         coreos_init,
         builder: program,
-        refresh_packages: args.refresh_packages,
         qcow2: !args.no_qcow2,
         secure_boot_keys: args.secure_boot_keys,
-    };
+    })
+}
+
+fn build(args: BuildArgs, cleanup: &Cleanup) -> Result<(), AnyError> {
+    let style = style(args.json);
+    let request = request(args)?;
     let progress = Progress::new(style);
     let outcome = pipeline::build(&request, &progress, cleanup)?;
     drop(progress);
@@ -326,6 +345,15 @@ fn build(args: BuildArgs, cleanup: &Cleanup) -> Result<(), AnyError> {
         Style::Bars | Style::Lines => print_outcome(&outcome)?,
     }
     Ok(())
+}
+
+/// How progress is shown.
+fn style(json: bool) -> Style {
+    match (json, io::stderr().is_terminal()) {
+        (true, _) => Style::Json,
+        (false, true) => Style::Bars,
+        (false, false) => Style::Lines,
+    }
 }
 
 fn print_outcome(outcome: &Outcome) -> io::Result<()> {

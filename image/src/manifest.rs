@@ -2,10 +2,12 @@
 //!
 //! text → [`Manifest::parse`] → a value in which every path, name and size has been checked
 //!
-//! Unknown keys are mistakes. A mistake is one line, `FILE:LINE:COLUMN: what is wrong`.
+//! A manifest may extend another one ([`variant`]). Unknown keys are mistakes. A mistake is one line, `FILE:LINE:COLUMN: what is wrong`.
 
 mod value;
+mod variant;
 
+use crate::configure::review::Reviewed;
 use crate::tree::glob::Glob;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -13,7 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 pub use value::{
-    AccountName, Id, Mirror, PackageName, Size, TreePath, UnitName, ValueError, Version,
+    AccountName, Id, Mirror, PackageName, Size, Snapshot, TreePath, UnitName, ValueError, Version,
 };
 
 /// The whole manifest.
@@ -33,6 +35,9 @@ pub struct Manifest {
     /// What is taken out again.
     #[serde(default)]
     pub remove: Vec<Removal>,
+    /// What is done in place of scripts of packages, beside what the project knows of.
+    #[serde(default, rename = "script")]
+    pub scripts: Vec<Reviewed>,
     /// Users and groups.
     pub accounts: Accounts,
     /// Directories whose files are laid over the packages, relative to the project's root.
@@ -70,6 +75,9 @@ pub struct Packages {
     pub mirror: Mirror,
     /// The archive of security updates.
     pub security_mirror: Mirror,
+    /// The state of the archives at a time, such as `20261126T120000Z`. The mirrors must then be
+    /// archives of snapshots, whose addresses go on with that time.
+    pub snapshot: Option<Snapshot>,
     /// Packages to install. What they depend on comes with them, what they recommend does not.
     pub install: Vec<PackageName>,
 }
@@ -241,29 +249,72 @@ pub enum ManifestError {
         /// What is wrong there.
         message: String,
     },
+    /// A variant leaves out what is not there.
+    #[error("{path} leaves out {name}, which the manifest it extends does not have", path = path.display())]
+    NotExtended {
+        /// The variant.
+        path: PathBuf,
+        /// What it leaves out.
+        name: String,
+    },
+    /// A variant of a variant of … itself.
+    #[error("{path} extends itself, or too many others", path = path.display())]
+    Circle {
+        /// The variant.
+        path: PathBuf,
+    },
 }
 
 impl Manifest {
-    /// Reads and parses a manifest.
+    /// Reads and parses a manifest, and the ones that it extends.
     pub fn read(path: &Path) -> Result<Manifest, ManifestError> {
-        let unreadable = |source| ManifestError::Read { path: path.to_owned(), source };
-        Manifest::parse(&fs::read_to_string(path).map_err(unreadable)?, path)
+        Manifest::read_at(path, 0)
     }
 
-    /// Parses the text of a manifest; `path` is for messages.
-    pub fn parse(text: &str, path: &Path) -> Result<Manifest, ManifestError> {
-        toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start.min(text.len()));
-            let before = text.get(..offset).unwrap_or(text);
-            let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-            ManifestError::Invalid {
-                path: path.to_owned(),
-                line: before.matches('\n').count() + 1,
-                column: before[line_start..].chars().count() + 1,
-                message: error.message().replace('\n', ", "),
-            }
-        })
+    /// The file of a manifest and those that it extends.
+    pub fn files(path: &Path) -> Result<Vec<PathBuf>, ManifestError> {
+        let mut files = vec![path.to_owned()];
+        while let Some(next) = files.last().map(|path| Ok((read_text(path)?, path))).transpose()?
+            && let Some(next) = variant::extended(&next.0, next.1)
+            && !files.contains(&next)
+        {
+            files.push(next);
+        }
+        Ok(files)
     }
+
+    /// Parses the text of a manifest that stands for itself; `path` is for messages.
+    pub fn parse(text: &str, path: &Path) -> Result<Manifest, ManifestError> {
+        parse_toml(text, path)
+    }
+
+    fn read_at(path: &Path, depth: usize) -> Result<Manifest, ManifestError> {
+        let text = read_text(path)?;
+        match variant::extended(&text, path) {
+            Some(_) => variant::parse(&text, path, depth, &Manifest::read_at),
+            None => Manifest::parse(&text, path),
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, ManifestError> {
+    let unreadable = |source| ManifestError::Read { path: path.to_owned(), source };
+    fs::read_to_string(path).map_err(unreadable)
+}
+
+/// Reads TOML; a mistake has its place.
+fn parse_toml<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ManifestError> {
+    toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start.min(text.len()));
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        ManifestError::Invalid {
+            path: path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: error.message().replace('\n', ", "),
+        }
+    })
 }
 
 #[cfg(test)]

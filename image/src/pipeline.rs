@@ -4,13 +4,12 @@
 //! Request → inputs (digests) ── same as the stamp? ──▶ up to date
 //!                 │
 //!                 ▼
-//!    packages → tree → make (root, verity, UKI, disks) → manifest → stamp → publish
+//!    lock → packages → tree → make (root, verity, UKI, disks) → manifest → stamp → publish
 //! ```
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -19,9 +18,10 @@ use serde::Serialize;
 
 use crate::bill::Subject;
 use crate::digest;
+use crate::lock::{self, Lock, LockError};
 use crate::make::{self, Recipe};
 use crate::manifest::{Enroll, Manifest, ManifestError, ValueError, Version};
-use crate::packages::{self, Installer, PackagesError, RootTar};
+use crate::packages::{self, PackageTree, PackagesError};
 use crate::progress::{Progress, Size};
 use crate::release::{FORMAT, Names, Release};
 use crate::scratch::{self, Cleanup, Scratch};
@@ -37,6 +37,8 @@ const FIRST_PROGRAM: &str = "coreos-init";
 pub struct Request {
     /// The manifest; what it names is found from the project's root.
     pub manifest: PathBuf,
+    /// The lock, if it is not the one beside the manifest.
+    pub lock: Option<PathBuf>,
     /// The project's root.
     pub project: PathBuf,
     /// Where results go.
@@ -49,8 +51,6 @@ pub struct Request {
     pub coreos_init: PathBuf,
     /// This program: another one might build something else.
     pub builder: PathBuf,
-    /// Whether the archive is asked for newer packages.
-    pub refresh_packages: bool,
     /// Whether the disk is written for QEMU too.
     pub qcow2: bool,
     /// Keys of Secure Boot, if they are not the manifest's.
@@ -96,6 +96,9 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// There is no lock, or it is not of this manifest.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The packages are not to be had.
     #[error(transparent)]
     Packages(#[from] PackagesError),
@@ -131,9 +134,8 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
     if let Some(keys) = &keys {
         inputs.insert("secure boot keys".to_owned(), keys.digest());
     }
-    let scratch = Scratch::open(&request.output, cleanup)?;
-    let tar = get_packages(request, &manifest, progress)?;
-    inputs.insert("packages".to_owned(), identity(&tar)?);
+    let lock = read_lock(request, &manifest)?;
+    inputs.insert("lock".to_owned(), digest::of_bytes(lock.to_text().as_bytes()));
 
     let names = Names::new(version.as_str());
     let files = names.all(request.qcow2);
@@ -157,7 +159,9 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
         State::New => {}
     }
 
-    let finished = root_tree(request, &manifest, &version, &tar, &programs, progress)?;
+    let scratch = Scratch::open(&request.output, cleanup)?;
+    let packages = get_packages(request, &manifest, &lock, &inputs, progress)?;
+    let finished = root_tree(request, &manifest, &version, &packages, &programs, progress)?;
     let recipe = Recipe {
         manifest: &manifest,
         version: &entry_version,
@@ -206,6 +210,36 @@ fn enroll(manifest: &Manifest) -> Enroll {
     manifest.secure_boot.as_ref().map(|settings| settings.enroll).unwrap_or_default()
 }
 
+/// Makes the root tree only, whatever the architecture.
+pub fn tree(request: &Request, progress: &Progress) -> Result<RootTree, Error> {
+    let manifest = Manifest::read(&request.manifest)?;
+    let version = match &request.version {
+        Some(text) => text.parse()?,
+        None => manifest.version.clone(),
+    };
+    let programs = programs(&manifest, &request.coreos_init);
+    let inputs = local_inputs(request, &manifest, &version, &programs)?;
+    let lock = read_lock(request, &manifest)?;
+    let packages = get_packages(request, &manifest, &lock, &inputs, progress)?;
+    root_tree(request, &manifest, &version, &packages, &programs, progress)
+}
+
+fn read_lock(request: &Request, manifest: &Manifest) -> Result<Lock, LockError> {
+    let path = request.lock.clone().unwrap_or_else(|| lock::path_for(&request.manifest));
+    Lock::read_for(manifest, &path, &request.manifest)
+}
+
+fn get_packages(
+    request: &Request,
+    manifest: &Manifest,
+    lock: &Lock,
+    inputs: &Inputs,
+    progress: &Progress,
+) -> Result<PackageTree, PackagesError> {
+    let (cache, builder) = (request.cache.as_path(), inputs["builder"].as_str());
+    packages::tree(&packages::Request { lock, manifest, cache, builder }, progress)
+}
+
 /// The project's programs and where they were built, by name.
 fn programs(manifest: &Manifest, coreos_init: &Path) -> BTreeMap<String, PathBuf> {
     let path = |name: &str| {
@@ -235,9 +269,11 @@ fn local_inputs(
     };
     let mut inputs = Inputs::from([
         ("version".to_owned(), version.to_string()),
-        ("manifest".to_owned(), file(&request.manifest, "")?),
         ("builder".to_owned(), file(&request.builder, "")?),
     ]);
+    for path in Manifest::files(&request.manifest)? {
+        inputs.insert(format!("manifest {}", path.display()), file(&path, "")?);
+    }
     for (name, path) in programs {
         let hint = "; build it first: cargo build --release";
         inputs.insert(format!("program {name}"), file(path, hint)?);
@@ -254,49 +290,18 @@ fn local_inputs(
     Ok(inputs)
 }
 
-fn get_packages(
-    request: &Request,
-    manifest: &Manifest,
-    progress: &Progress,
-) -> Result<RootTar, Error> {
-    let stage = progress.stage("packages");
-    let tar = packages::root_tar(
-        &manifest.packages,
-        &Installer::of_this_machine(),
-        &request.cache,
-        request.refresh_packages,
-        &mut |step| stage.detail(step),
-    )?;
-    let size = fs::metadata(&tar.path).map_or(0, |metadata| metadata.len());
-    let how = if tar.cached { "as installed before" } else { "installed" };
-    let count = manifest.packages.install.len();
-    stage.finish(&format!("{count} and what they need, {how}, {}", Size(size)));
-    Ok(tar)
-}
-
-/// Tells one run of the installer from another without reading its result.
-fn identity(tar: &RootTar) -> Result<String, Error> {
-    let metadata = fs::metadata(&tar.path).map_err(|source| Error::Input {
-        path: tar.path.clone(),
-        hint: "",
-        source,
-    })?;
-    let (size, seconds, nanos) = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
-    Ok(format!("{} {size} {seconds}.{nanos:09}", tar.inputs))
-}
-
 fn root_tree(
     request: &Request,
     manifest: &Manifest,
     version: &Version,
-    tar: &RootTar,
+    packages: &PackageTree,
     programs: &BTreeMap<String, PathBuf>,
     progress: &Progress,
 ) -> Result<RootTree, Error> {
     let stage = progress.stage("tree");
     let request = finish::Request {
         manifest,
-        packages: &tar.path,
+        packages: &packages.files,
         project: &request.project,
         programs,
         version,

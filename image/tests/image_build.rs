@@ -3,7 +3,6 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -50,7 +49,8 @@ fn a_second_build_with_nothing_changed_builds_nothing() {
     let project = Project::new();
     project.build(&[]).succeeded();
     let stamp = content(&project.path("output/stamp.json"));
-    project.set_installer("echo must not run >&2; exit 1");
+    fs::remove_dir_all(project.path("archive")).expect("removed");
+    fs::remove_dir_all(project.path("cache")).expect("removed");
     let run = project.build(&[]).succeeded();
     assert_eq!(run.stdout, "up to date: output\n");
     assert_eq!(content(&project.path("output/stamp.json")), stamp);
@@ -119,7 +119,7 @@ fn machines_read_one_object_per_line() {
 #[test]
 fn mistakes_are_told_in_one_line_and_leave_no_trace() {
     type Change = fn(&Project);
-    let cases: [(Change, &[&str], &str); 10] = [
+    let cases: [(Change, &[&str], &str); 14] = [
         (
             |project| fs::remove_file(project.path("manifest.toml")).expect("removed"),
             &[],
@@ -153,7 +153,31 @@ fn mistakes_are_told_in_one_line_and_leave_no_trace() {
             "3 must fit the EFI partition",
         ),
         (|_| (), &["--version", "1/2"], "\"1/2\" is not a version"),
-        (|project| project.set_installer("echo 'E: broken' >&2; exit 1"), &[], "broken"),
+        (
+            |project| fs::remove_file(project.path("manifest.lock")).expect("removed"),
+            &[],
+            "there is no lock manifest.lock: write it with `image lock --manifest manifest.toml`",
+        ),
+        (
+            |project| project.change_manifest("[\"small\"]", "[\"large\", \"small\"]"),
+            &[],
+            "the lock manifest.lock is not of this manifest: it does not have large",
+        ),
+        (
+            |project| project.write("manifest.lock", "format = 2"),
+            &[],
+            "manifest.lock:1: missing field",
+        ),
+        (
+            |project| fs::remove_file(project.path("archive/small.deb")).expect("removed"),
+            &[],
+            "small 1.0-1 has vanished from the archive",
+        ),
+        (
+            |project| project.write("archive/small.deb", "something else"),
+            &[],
+            "is not small 1.0-1 of the lock: its SHA-256 is",
+        ),
     ];
     for (change, more, complaint) in cases {
         let project = Project::new();
@@ -196,27 +220,59 @@ fn a_file_that_cannot_be_written_whole_leaves_the_earlier_results() {
 }
 
 #[test]
-fn a_signal_stops_the_build_and_what_it_runs_and_leaves_nothing() {
+fn a_signal_stops_the_build_and_leaves_nothing() {
     let project = Project::new();
-    let script = "cd \"$(dirname \"$0\")/..\" && echo $$ > new && mv new pid && exec sleep 600";
-    project.set_installer(script);
+    // Another build has its turn, and takes its time.
+    fs::create_dir_all(project.path("cache")).expect("directory made");
+    let turn = fs::File::create(project.path("cache/lock")).expect("created");
+    turn.lock().expect("locked");
     let arguments = Project::build_arguments("output");
-    let child = project.command().args(arguments).stderr(Stdio::piped()).spawn().expect("runs");
-    let installer = wait_for(&project.path("pid"));
-    let pid = child.id().to_string();
-    let status = Command::new("kill").arg(&pid).status().expect("kill");
+    let log = fs::File::create(project.path("log")).expect("created");
+    let mut child = project.command().args(arguments).stderr(log).spawn().expect("runs");
+    let told = || fs::read_to_string(project.path("log")).expect("readable");
+    wait_until(|| told().contains("waiting for another build that uses the same cache"));
+    let status = Command::new("kill").arg(child.id().to_string()).status().expect("kill");
     assert!(status.success());
-    let run = Run::from(child.wait_with_output().expect("ends"));
-    assert_eq!(run.code, Some(128 + 15), "{}", run.stderr);
-    assert!(run.stderr.contains("error: interrupted"), "{}", run.stderr);
+    let code = child.wait().expect("ends").code();
+    assert_eq!(code, Some(128 + 15), "{}", told());
+    assert!(told().contains("error: interrupted"), "{}", told());
     assert!(!project.path("output").exists());
-    let process = format!("/proc/{}/cmdline", installer.trim());
-    wait_until(|| !content(Path::new(&process)).is_some_and(|line| line.starts_with(b"sleep")));
 }
 
-fn wait_for(path: &Path) -> String {
-    wait_until(|| path.exists());
-    fs::read_to_string(path).expect("readable")
+#[test]
+fn builds_that_share_a_cache_take_turns() {
+    let project = Project::new();
+    let children: Vec<_> = ["one", "two", "three"]
+        .map(|output| {
+            let arguments = Project::build_arguments(output);
+            project.command().args(arguments).stderr(Stdio::piped()).spawn().expect("runs")
+        })
+        .into();
+    for child in children {
+        Run::from(child.wait_with_output().expect("ends")).succeeded();
+    }
+    let root = |output: &str| content(&project.path(&format!("{output}/coreos_1.2.3.root")));
+    assert!(root("one").is_some() && root("one") == root("two") && root("two") == root("three"));
+    assert_eq!(project.names("cache"), ["debs", "lock", "trees"]);
+    assert_eq!(project.names("cache/trees").len(), 1);
+}
+
+#[test]
+fn what_a_killed_build_left_is_swept_and_damage_is_mended() {
+    let project = Project::new();
+    project.write("cache/trees/.new-something/data", "half");
+    project.build(&[]).succeeded();
+    let trees = project.names("cache/trees");
+    assert_eq!(trees.len(), 1, "{trees:?}");
+    let root = content(&project.path("output/coreos_1.2.3.root"));
+    // A tree whose contents were cut, and a package that was changed, are made again.
+    project.write(&format!("cache/trees/{}/data", trees[0]), "cut");
+    let debs = project.names("cache/debs");
+    let deb = debs.iter().find(|name| name.ends_with(".deb")).expect("a package");
+    project.write(&format!("cache/debs/{deb}"), "damaged");
+    fs::remove_dir_all(project.path("output")).expect("removed");
+    project.build(&[]).succeeded();
+    assert!(content(&project.path("output/coreos_1.2.3.root")) == root);
 }
 
 /// Waits for what must come, far longer than it can take.

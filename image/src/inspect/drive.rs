@@ -82,6 +82,27 @@ pub struct BootEntry {
     pub uki: uki::Uki,
 }
 
+/// The partitions of a disk; none if the file is no disk.
+pub(crate) fn areas(file: &File) -> Vec<Area> {
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    Table::read(&mut Window::new(file, 0..size)).map(|table| areas_of(&table)).unwrap_or_default()
+}
+
+fn areas_of(table: &Table) -> Vec<Area> {
+    let area = |partition: &Partition| {
+        let range = table.byte_range(partition);
+        Area {
+            number: partition.number,
+            label: partition.label.clone(),
+            type_guid: partition.type_guid.to_string(),
+            guid: partition.guid.to_string(),
+            offset: range.start,
+            size: range.end - range.start,
+        }
+    };
+    table.partitions().iter().map(area).collect()
+}
+
 /// Reads a disk; none if the file is no disk of this system.
 pub(super) fn read(file: &File) -> Result<Option<Drive>, Cause> {
     let size = file.metadata()?.len();
@@ -122,22 +143,11 @@ pub(super) fn read(file: &File) -> Result<Option<Drive>, Cause> {
         let root_hash = hash.as_ref().map(RootHash::to_string);
         slots.push(Place { slot: slot.to_string(), root_hash, version, root });
     }
-    let areas = partitions.iter().map(|partition| {
-        let range = table.byte_range(partition);
-        Area {
-            number: partition.number,
-            label: partition.label.clone(),
-            type_guid: partition.type_guid.to_string(),
-            guid: partition.guid.to_string(),
-            offset: range.start,
-            size: range.end - range.start,
-        }
-    });
     Ok(Some(Drive {
         size,
         guid: table.disk_guid().to_string(),
         recovered: table.recovered(),
-        partitions: areas.collect(),
+        partitions: areas_of(&table),
         slots,
         entries,
     }))

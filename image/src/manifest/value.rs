@@ -29,6 +29,9 @@ pub enum ValueError {
     /// Not an address of an archive.
     #[error("{0:?} is not an address that begins with http://, https:// or file:/")]
     Mirror(String),
+    /// Not the time of a snapshot.
+    #[error("{0:?} is not the time of a snapshot, such as \"20261126T120000Z\"")]
+    Snapshot(String),
     /// Not a size.
     #[error("{0:?} is not a size, such as \"512 MiB\" or \"1 GiB\"")]
     Size(String),
@@ -124,6 +127,11 @@ checked_string!(
             .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
             && text.chars().all(|c| c.is_ascii_graphic() && !"[]".contains(c))
     }
+);
+
+checked_string!(
+    /// The time of a snapshot of the archives.
+    Snapshot, Snapshot, |text| crate::archive::date::parse_snapshot(text).is_some()
 );
 
 /// Whether a text is lower-case letters, digits and some signs, and begins with no sign.

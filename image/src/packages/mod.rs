@@ -1,56 +1,61 @@
-//! Packages to one tar of the root file system they make.
+//! The packages of a lock as one tree of files, and that tree kept for the next build.
 //!
-//! [`Packages`] → [`Inputs`] (everything the result depends on, and its digest) → cached tar,
-//! or `mmdebstrap` → tar
+//! [`Lock`] → key of everything the tree depends on → kept tree, or [`native`] → tree
 //!
-//! [`root_tar`] is the seam: what stands behind it may change, what comes out is a tar with
-//! owners and extended attributes. The archive's signatures are always checked, against the
-//! keyring of this machine. An interrupted or failed run leaves no file behind.
+//! A kept tree is a directory with the contents of all files in one file and a list of the
+//! files. It gets its name when it is whole, so a build that is killed leaves nothing that
+//! another one would take for a tree. Builds that share a cache take turns.
 
-mod draft;
-mod inputs;
-mod memory;
-mod mmdebstrap;
+pub mod kept;
+pub mod native;
 
-use crate::manifest::Packages;
-use draft::Draft;
-pub use inputs::Inputs;
+use crate::archive::Transport;
+use crate::configure::review::Table;
+use crate::deb::spool::Spool;
+use crate::deb::store::{Store, StoreError};
+use crate::lock::{Lock, update};
+use crate::manifest::Manifest;
+use crate::progress::Progress;
+use crate::tree::archive::FromTar;
+use native::UnpackError;
+use sha2::{Digest, Sha256};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Results that are kept for inputs that may come back.
-const KEPT_RESULTS: usize = 3;
-/// The file of a result.
-const RESULT: &str = "root.tar";
+/// Trees that are kept for inputs that may come back.
+const KEPT_TREES: usize = 3;
+/// Raised when a tree of the same packages would be another one.
+const FORMAT: u32 = 1;
+/// How the names of trees begin that are not whole yet.
+const UNFINISHED: &str = ".new-";
 
-/// What installs the packages on this machine.
-#[derive(Debug, Clone)]
-pub struct Installer {
-    /// The program `mmdebstrap`.
-    pub program: PathBuf,
-    /// Whether this process may change owners; if not, a user namespace is used.
-    pub as_root: bool,
-    /// The keys that Debian's archives are signed with.
-    pub keyring: PathBuf,
-    /// Where the packages are installed before they are packed, if not in the directory for
-    /// temporary files.
-    pub workspace: Option<PathBuf>,
+/// What a tree is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The packages.
+    pub lock: &'a Lock,
+    /// What the image is made of.
+    pub manifest: &'a Manifest,
+    /// Where packages and trees are kept.
+    pub cache: &'a Path,
+    /// The digest of the program that builds: another one may make another tree.
+    pub builder: &'a str,
 }
 
-/// A tar of the installed packages.
-#[derive(Debug, Clone)]
-pub struct RootTar {
-    /// Where it is.
-    pub path: PathBuf,
+/// The files of the packages.
+#[derive(Debug)]
+pub struct PackageTree {
+    /// The files, and when they were made.
+    pub files: FromTar,
     /// The digest of what it was made from, in hexadecimal.
     pub inputs: String,
     /// Whether it was there already.
-    pub cached: bool,
+    pub kept: bool,
 }
 
-/// Why the packages are not installed.
+/// Why there is no tree.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackagesError {
@@ -62,99 +67,118 @@ pub enum PackagesError {
         /// Why.
         source: io::Error,
     },
-    /// A program or file that comes with a package of this machine's system is missing.
-    #[error("{missing} is missing: install the package {package} on this machine")]
-    NotInstalled {
-        /// What is missing.
-        missing: String,
-        /// What brings it.
-        package: &'static str,
-    },
-    /// The installer cannot be run.
-    #[error("cannot run {program}", program = program.display())]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The archive does not have some of the packages.
-    #[error("{suite} has no package {}: correct `install` of [packages] in the manifest", names.join(", "))]
-    UnknownPackage {
-        /// The release.
-        suite: String,
-        /// Their names.
-        names: Vec<String>,
-    },
-    /// Root owners cannot be kept, as user namespaces are not to be had.
-    #[error("packages cannot be installed without root here: {reason}")]
-    NoNamespace {
-        /// Why, and what to do.
-        reason: &'static str,
-    },
-    /// A disk is full.
-    #[error("no space left on the disk of {cache} or of the directory for temporary files; the packages need 2 GB in each", cache = cache.display())]
+    /// The disk of the cache is full.
+    #[error("no space left for the package cache {path}; a build needs about 1.5 GB there", path = path.display())]
     DiskFull {
-        /// The cache directory.
-        cache: PathBuf,
+        /// The file or directory.
+        path: PathBuf,
     },
-    /// The installer failed for another reason.
-    #[error("packages cannot be installed: {reason}")]
-    Failed {
-        /// The line of its output that tells most.
-        reason: String,
-    },
+    /// A package is not to be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The packages make no tree.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
 }
 
-impl Installer {
-    /// The installer of a Debian or Ubuntu system; it works in memory if there is enough.
-    #[must_use]
-    pub fn of_this_machine() -> Installer {
-        Installer {
-            program: "mmdebstrap".into(),
-            as_root: nix::unistd::geteuid().is_root(),
-            keyring: "/usr/share/keyrings/debian-archive-keyring.gpg".into(),
-            workspace: memory::directory(),
+impl PackagesError {
+    fn cache(path: &Path, source: io::Error) -> PackagesError {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                PackagesError::DiskFull { path }
+            }
+            _ => PackagesError::Cache { path, source },
         }
     }
 }
 
-/// Installs the packages, or finds the result of an earlier run with the same inputs in
-/// `cache`; `refresh` asks for a new run all the same, as the archive may have changed.
-/// `progress` gets a line for every step.
-pub fn root_tar(
-    packages: &Packages,
-    installer: &Installer,
-    cache: &Path,
-    refresh: bool,
-    progress: &mut dyn FnMut(&str),
-) -> Result<RootTar, PackagesError> {
-    let unusable = |source| PackagesError::Cache { path: cache.to_owned(), source };
-    let inputs = Inputs::new(packages);
-    let key = inputs.digest();
-    let directory = cache.join(&key);
-    let path = directory.join(RESULT);
-    fs::create_dir_all(cache).map_err(unusable)?;
-    let _lock = lock(cache, progress).map_err(unusable)?;
-    if path.exists() && !refresh {
-        return Ok(RootTar { path, inputs: key, cached: true });
+/// The tree of the packages of a lock. Packages that are not there yet are fetched.
+pub fn tree(request: &Request<'_>, progress: &Progress) -> Result<PackageTree, PackagesError> {
+    let cache = request.cache;
+    let failed = |source| PackagesError::cache(cache, source);
+    let trees = cache.join("trees");
+    fs::create_dir_all(&trees).map_err(failed)?;
+    let _turn = turn(cache, progress).map_err(failed)?;
+    sweep(&trees).map_err(failed)?;
+    let inputs = key(request);
+    let directory = trees.join(&inputs);
+    if let Some(files) = kept::read(&directory) {
+        return Ok(PackageTree { files, inputs, kept: true });
     }
-    let draft = Draft::create(cache).map_err(unusable)?;
-    mmdebstrap::install(&inputs, installer, cache, draft.file(), progress)?;
-    progress("putting the result on the disk");
-    fs::create_dir_all(&directory).map_err(unusable)?;
-    draft.publish(&path).map_err(|source| PackagesError::Cache { path: path.clone(), source })?;
-    prune(cache, &key).map_err(unusable)?;
-    Ok(RootTar { path, inputs: key, cached: false })
+    let store = Store::open(&cache.join("debs"))?;
+    update::fetch(request.lock, &store, &Transport::default(), progress)?;
+
+    let unfinished = trees.join(format!("{UNFINISHED}{inputs}"));
+    fs::create_dir(&unfinished).map_err(failed)?;
+    let outcome = make(request, &store, &unfinished, progress).and_then(|files| {
+        kept::write(&unfinished, &files).map_err(failed)?;
+        // In place of one that was damaged.
+        let _ = fs::remove_dir_all(&directory);
+        fs::rename(&unfinished, &directory).map_err(failed)?;
+        Ok(files)
+    });
+    if outcome.is_err() {
+        // What stays is swept by the next build.
+        let _ = fs::remove_dir_all(&unfinished);
+    }
+    let files = outcome?;
+    prune(&trees, &inputs).map_err(failed)?;
+    Ok(PackageTree { files, inputs, kept: false })
 }
 
-/// Keeps a second build from doing the same work; the lock goes with the returned file.
-fn lock(cache: &Path, progress: &mut dyn FnMut(&str)) -> io::Result<File> {
+fn make(
+    request: &Request<'_>,
+    store: &Store,
+    directory: &Path,
+    progress: &Progress,
+) -> Result<FromTar, PackagesError> {
+    let path = directory.join(kept::DATA);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .map_err(|source| PackagesError::cache(&path, source))?;
+    let spool = Spool::new(file);
+    let Request { lock, manifest, .. } = request;
+    let table = Table::of(manifest);
+    let mut files = native::tree(lock, store, &table, &manifest.accounts, &spool, progress)?;
+    kept::take_in(&mut files, &spool).map_err(|source| PackagesError::cache(&path, source))?;
+    Ok(files)
+}
+
+/// The SHA-256 of everything that a tree depends on, in hexadecimal.
+fn key(request: &Request<'_>) -> String {
+    let mut hash = Sha256::new();
+    let mut line = |name: &str, value: &str| {
+        hash.update(format!("{name} {} {value}\n", value.len()));
+    };
+    line("format", &FORMAT.to_string());
+    line("builder", request.builder);
+    line("architecture", &request.lock.architecture);
+    for package in &request.lock.packages {
+        line("package", &package.sha256);
+    }
+    for (name, id) in &request.manifest.accounts.users {
+        line("user", &format!("{name} {id}"));
+    }
+    for (name, id) in &request.manifest.accounts.groups {
+        line("group", &format!("{name} {id}"));
+    }
+    for script in &request.manifest.scripts {
+        line("script", &format!("{script:?}"));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Waits for other builds; the turn ends with the returned file.
+fn turn(cache: &Path, progress: &Progress) -> io::Result<File> {
     let file = File::create(cache.join("lock"))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            progress("waiting for another build to install packages");
+            progress.note("waiting for another build that uses the same cache");
             file.lock()?;
         }
         Err(TryLockError::Error(error)) => return Err(error),
@@ -162,18 +186,27 @@ fn lock(cache: &Path, progress: &mut dyn FnMut(&str)) -> io::Result<File> {
     Ok(file)
 }
 
-/// Removes all results but the newest ones and `current`.
-fn prune(cache: &Path, current: &str) -> io::Result<()> {
-    let mut others: Vec<(SystemTime, PathBuf)> = Vec::new();
-    for entry in fs::read_dir(cache)? {
+/// Removes what builds that were killed have left.
+fn sweep(trees: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(trees)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let is_result = name.len() == current.len() && name != current;
-        if let (true, Ok(metadata)) = (is_result, fs::metadata(entry.path().join(RESULT))) {
-            others.push((metadata.modified()?, entry.path()));
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes all trees but the newest ones and `current`.
+fn prune(trees: &Path, current: &str) -> io::Result<()> {
+    let mut others: Vec<(SystemTime, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(trees)? {
+        let entry = entry?;
+        if entry.file_name() != current {
+            others.push((entry.metadata()?.modified()?, entry.path()));
         }
     }
     others.sort();
-    let surplus = (others.len() + 1).saturating_sub(KEPT_RESULTS);
+    let surplus = (others.len() + 1).saturating_sub(KEPT_TREES);
     others.iter().take(surplus).try_for_each(|(_, directory)| fs::remove_dir_all(directory))
 }

@@ -119,6 +119,52 @@ struct Slice<'a> {
     length: u64,
 }
 
+/// One file of an archive.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its path as a tree has it; what is left of `..` is refused at insertion.
+    pub path: String,
+    /// What it is. The target of a hard link is the path that the archive has for it.
+    pub node: Node,
+    /// When it was changed, in seconds since 1970.
+    pub time: u64,
+}
+
+/// Takes in the contents of a file of the given size; it may change the path.
+pub type Take<'a, E> = dyn FnMut(&mut String, &mut dyn Read, u64) -> Result<Content, E> + 'a;
+
+/// Reads a tar that cannot be read twice, entry by entry.
+pub fn read_entries<E: From<ArchiveError>>(
+    reader: impl Read,
+    take: &mut Take<'_, E>,
+    visit: &mut dyn FnMut(Entry) -> Result<(), E>,
+) -> Result<(), E> {
+    let read = |error: io::Error| E::from(ArchiveError::Read(error));
+    let mut archive = Archive::new(reader);
+    let mut extensions = Extensions::default();
+    for entry in archive.entries().map_err(read)?.raw(true) {
+        let mut entry = entry.map_err(read)?;
+        match entry.header().entry_type() {
+            EntryType::XHeader => extensions.read_pax(&read_extension(&mut entry)?)?,
+            EntryType::GNULongName => {
+                extensions.path = Some(until_nul(read_extension(&mut entry)?));
+            }
+            EntryType::GNULongLink => {
+                extensions.target = Some(until_nul(read_extension(&mut entry)?));
+            }
+            EntryType::XGlobalHeader => {}
+            _ => {
+                let extensions = std::mem::take(&mut extensions);
+                let header = entry.header().clone();
+                let path = entry_path(&header, extensions.path.as_deref())?;
+                let size = entry.size();
+                visit(make_entry(path, &header, extensions, |path| take(path, &mut entry, size))?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Puts one entry into the tree.
 fn add(
     from: &mut FromTar,
@@ -127,7 +173,51 @@ fn add(
     extensions: Extensions,
     slice: &Slice<'_>,
 ) -> Result<(), ArchiveError> {
-    let bad = |reason| ArchiveError::Entry { path: path.clone(), reason };
+    let Entry { path, node, time } = make_entry(path, header, extensions, |path| {
+        let Slice { file, offset, len, length } = *slice;
+        if offset.checked_add(len).is_none_or(|end| end > length) {
+            return Err(ArchiveError::Truncated { path: path.clone() });
+        }
+        Ok(Content::Slice { file: Arc::clone(file), offset, len })
+    })?;
+    if matches!(node.kind, Kind::File(_)) {
+        from.times.insert(path.clone(), time);
+    }
+    from.tree.insert_entry(&path, node)
+}
+
+impl Tree {
+    /// As [`Tree::insert`], where `""` is the root itself and the target of a hard link may be
+    /// another hard link.
+    pub fn insert_entry(&mut self, path: &str, mut node: Node) -> Result<(), ArchiveError> {
+        if let Kind::HardLink(first) = &node.kind
+            && let Some(Kind::HardLink(file)) = self.get(first).map(|node| &node.kind)
+        {
+            node.kind = Kind::HardLink(file.clone());
+        }
+        if !path.is_empty() {
+            return Ok(self.insert(path, node)?);
+        }
+        match (node.is_directory(), self.get_mut("")) {
+            (true, Some(root)) => *root = node,
+            _ => {
+                let reason = "is the root and not a directory";
+                return Err(ArchiveError::Entry { path: String::new(), reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One entry from its header and what was said before it.
+fn make_entry<E: From<ArchiveError>>(
+    mut path: String,
+    header: &Header,
+    extensions: Extensions,
+    content: impl FnOnce(&mut String) -> Result<Content, E>,
+) -> Result<Entry, E> {
+    let name = path.clone();
+    let bad = |reason| ArchiveError::Entry { path: name.clone(), reason };
     let device = || -> Result<(u32, u32), ArchiveError> {
         let number = |field: io::Result<Option<u32>>| {
             field.ok().flatten().ok_or_else(|| bad("has no device number"))
@@ -141,24 +231,22 @@ fn add(
             .filter(|target| !target.is_empty())
             .ok_or_else(|| bad("its link target is missing or not UTF-8"))
     };
+    let number = |extension: Option<u64>, field: io::Result<u64>| {
+        let number = match extension {
+            Some(number) => number,
+            None => field?,
+        };
+        u32::try_from(number).map_err(|_| bad("its owner is out of range"))
+    };
+    let mode = header.mode().map_err(ArchiveError::from)? & 0o7777;
+    let uid = number(extensions.uid, header.uid())?;
+    let gid = number(extensions.gid, header.gid())?;
+    let time = header.mtime().map_err(ArchiveError::from)?;
     let kind = match header.entry_type() {
-        EntryType::Regular | EntryType::Continuous => {
-            if slice.offset.checked_add(slice.len).is_none_or(|end| end > slice.length) {
-                return Err(ArchiveError::Truncated { path });
-            }
-            from.times.insert(path.clone(), header.mtime()?);
-            let Slice { file, offset, len, .. } = *slice;
-            Kind::File(Content::Slice { file: Arc::clone(file), offset, len })
-        }
+        EntryType::Regular | EntryType::Continuous => Kind::File(content(&mut path)?),
         EntryType::Directory => Kind::Directory,
         EntryType::Symlink => Kind::Symlink(target()?),
-        EntryType::Link => {
-            let first = strip(&target()?);
-            match from.tree.get(&first).map(|node| &node.kind) {
-                Some(Kind::HardLink(first)) => Kind::HardLink(first.clone()),
-                _ => Kind::HardLink(first),
-            }
-        }
+        EntryType::Link => Kind::HardLink(strip(&target()?)),
         EntryType::Char => {
             let (major, minor) = device()?;
             Kind::CharDevice { major, minor }
@@ -168,31 +256,13 @@ fn add(
             Kind::BlockDevice { major, minor }
         }
         EntryType::Fifo => Kind::Fifo,
-        EntryType::GNUSparse => return Err(bad("is a sparse file, which is not supported")),
-        _ => return Err(bad("is of an unknown kind")),
+        EntryType::GNUSparse => {
+            return Err(bad("is a sparse file, which is not supported").into());
+        }
+        _ => return Err(bad("is of an unknown kind").into()),
     };
-    let number = |extension: Option<u64>, field: io::Result<u64>| {
-        let number = match extension {
-            Some(number) => number,
-            None => field?,
-        };
-        u32::try_from(number).map_err(|_| bad("its owner is out of range"))
-    };
-    let node = Node {
-        mode: header.mode()? & 0o7777,
-        uid: number(extensions.uid, header.uid())?,
-        gid: number(extensions.gid, header.gid())?,
-        xattrs: extensions.xattrs,
-        kind,
-    };
-    if !path.is_empty() {
-        return Ok(from.tree.insert(&path, node)?);
-    }
-    match (node.is_directory(), from.tree.get_mut("")) {
-        (true, Some(root)) => *root = node,
-        _ => return Err(bad("is the root and not a directory")),
-    }
-    Ok(())
+    let node = Node { mode, uid, gid, xattrs: extensions.xattrs, kind };
+    Ok(Entry { path, node, time })
 }
 
 impl Extensions {

@@ -11,6 +11,7 @@
 
 pub mod archive;
 pub mod content;
+pub mod export;
 pub mod finish;
 pub mod glob;
 mod lookup;

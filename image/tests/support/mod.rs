@@ -1,21 +1,18 @@
-//! A small project to build from: a manifest, a few packages, and a stand-in
-//! for the installer that brings them without a network.
+//! A small project to build from: a manifest, a package in an archive that is a directory, and
+//! the lock that names it.
 
 #![allow(dead_code, reason = "no test uses all of it")]
 
 pub(crate) mod checks;
+pub(crate) mod deb;
+pub(crate) mod module;
 pub(crate) mod stub;
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-
-/// Where the tools of the tests are; the stand-in comes before.
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 const MANIFEST: &str = r#"
 id = "coreos-test"
@@ -28,8 +25,8 @@ overlay = ["overlay"]
 architecture = "amd64"
 suite = "trixie"
 components = ["main"]
-mirror = "http://localhost/debian"
-security_mirror = "http://localhost/security"
+mirror = "file:/nowhere/debian"
+security_mirror = "file:/nowhere/security"
 install = ["small"]
 
 [accounts.users]
@@ -57,14 +54,8 @@ verity = "1 MiB"
 state = "8 MiB"
 "#;
 
-const STATUS: &str = "\
-Package: small
-Status: install ok installed
-Installed-Size: 12
-Architecture: amd64
-Version: 1.0-1
-
-";
+const CONTROL: &str = "Package: small\nVersion: 1.0-1\nArchitecture: amd64\nInstalled-Size: 12\n\
+    Maintainer: Nobody <nobody@localhost>\nDescription: a small system\n";
 
 /// Files of the one package.
 fn package() -> Vec<(&'static str, Vec<u8>)> {
@@ -73,15 +64,10 @@ fn package() -> Vec<(&'static str, Vec<u8>)> {
     let join = |name: &str| -> &'static str { format!("{modules}/{name}").leak() };
     vec![
         ("boot/vmlinuz-6.1.0-test", vec![0x4b; 700_000]),
-        (
-            join("modules.dep"),
-            text("kernel/erofs.ko: kernel/crc.ko\nkernel/crc.ko:\nkernel/virtio_blk.ko:\n"),
-        ),
-        (join("modules.alias"), text("alias virtio:d00000002v* virtio_blk\n")),
         (join("modules.builtin"), text("kernel/ext4.ko\n")),
-        (join("kernel/erofs.ko"), vec![0xe0; 9000]),
-        (join("kernel/crc.ko"), vec![0xc0; 5000]),
-        (join("kernel/virtio_blk.ko"), vec![0xb0; 4096]),
+        (join("kernel/crc.ko"), module::module(&["crc32"], &[], &[])),
+        (join("kernel/erofs.ko"), module::module(&[], &["crc32"], &["alias=fs-erofs"])),
+        (join("kernel/virtio_blk.ko"), module::module(&[], &[], &["alias=virtio:d00000002v*"])),
         ("usr/lib/systemd/boot/efi/linuxx64.efi.stub", stub::stub(8)),
         ("usr/lib/systemd/boot/efi/systemd-bootx64.efi", stub::stub(1)),
         ("usr/lib/systemd/system/multi-user.target", text("[Unit]\nDescription=All\n")),
@@ -91,12 +77,8 @@ fn package() -> Vec<(&'static str, Vec<u8>)> {
             (0..2_000_000_u32).map(|byte| (byte.wrapping_mul(2_654_435_761) >> 24) as u8).collect(),
         ),
         ("etc/ld.so.cache", text("cache")),
-        ("etc/passwd", text("root:x:0:0:root:/root:/bin/sh\n")),
-        ("etc/group", text("root:x:0:\n")),
-        ("etc/shadow", text("root:*:19000:0:99999:7:::\n")),
-        ("etc/gshadow", text("root:*::\n")),
-        ("var/lib/dpkg/status", text(STATUS)),
-        ("var/lib/dpkg/info/small.list", text("/.\n/usr\n/usr/share\n/usr/share/large\n")),
+        ("usr/share/base-passwd/passwd.master", text("root::0:0:root:/root:/bin/sh\n")),
+        ("usr/share/base-passwd/group.master", text("root::0:\n")),
     ]
 }
 
@@ -119,8 +101,7 @@ impl Project {
         project.write("manifest.toml", MANIFEST);
         project.write("overlay/etc/motd", "hello\n");
         project.write("programs/coreos-init", "first program\n");
-        project.write_packages(&package());
-        project.set_installer("exec cat \"$(dirname \"$0\")/../packages.tar\"");
+        project.set_package(&deb::deb(CONTROL, &package()));
         project
     }
 
@@ -141,26 +122,14 @@ impl Project {
         self.write("manifest.toml", &text.replacen(from, to, 1));
     }
 
-    /// What stands in for `mmdebstrap`, as a shell script.
-    pub(crate) fn set_installer(&self, script: &str) {
-        self.write("tools/mmdebstrap", &format!("#!/bin/sh\n{script}\n"));
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(self.path("tools/mmdebstrap"), mode).expect("made executable");
-    }
-
-    fn write_packages(&self, files: &[(&str, Vec<u8>)]) {
-        let file = File::create(self.path("packages.tar")).expect("created");
-        let mut archive = tar::Builder::new(file);
-        for (path, content) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_mtime(1_700_000_000);
-            archive.append_data(&mut header, path, &content[..]).expect("appended");
-        }
-        archive.into_inner().and_then(|mut file| file.flush()).expect("written");
+    /// Puts a package into the archive and into the lock.
+    pub(crate) fn set_package(&self, bytes: &[u8]) {
+        let archive = self.path("archive");
+        fs::create_dir_all(&archive).expect("directory made");
+        fs::write(archive.join("small.deb"), bytes).expect("package written");
+        let url = format!("file:{}", archive.display());
+        let package = deb::Locked::new("small", "1.0-1", "small.deb", bytes);
+        self.write("manifest.lock", &deb::lock(&url, &["small"], &[package]));
     }
 
     /// The program, to be run in the project.
@@ -172,8 +141,7 @@ impl Project {
 
     /// Makes any program run in the project.
     pub(crate) fn prepare(&self, command: &mut Command) {
-        let path = format!("{}:{PATH}", self.path("tools").display());
-        command.current_dir(self.directory.path()).env("PATH", path);
+        command.current_dir(self.directory.path());
     }
 
     /// The arguments of a build of this project into `output`.

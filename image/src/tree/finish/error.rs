@@ -1,23 +1,13 @@
 //! Why a tree of packages is not the root of an image.
 
 use crate::tree::TreeError;
-use crate::tree::archive::ArchiveError;
 use crate::tree::overlay::OverlayError;
 use std::io;
-use std::path::PathBuf;
 
 /// Why there is no root tree.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FinishError {
-    /// The package tar cannot be read.
-    #[error("cannot read the packages {path}", path = path.display())]
-    Archive {
-        /// The tar.
-        path: PathBuf,
-        /// Why.
-        source: ArchiveError,
-    },
     /// The contents of a file of the tree cannot be read.
     #[error("cannot read {path} of the root tree")]
     Read {

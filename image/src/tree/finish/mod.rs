@@ -1,10 +1,10 @@
 //! Makes the tree of installed packages the root file system of the image.
 //!
-//! package tar → kernel taken out → packages and paths removed → accounts fixed → project's
+//! files of the packages → kernel taken out → packages and paths removed → accounts fixed → project's
 //! files laid over → units enabled → writable directories emptied → [`RootTree`]
 //!
 //! Each step is a function over a [`Tree`] that touches nothing else. The result depends on the
-//! tar, the manifest, the overlay, the programs and the version, and on nothing else: no clock,
+//! packages, the manifest, the overlay, the programs and the version, and on nothing else: no clock,
 //! no environment. What an image has below `/var`, `/home` and the other writable places is
 //! turned into tmpfiles.d lines that make it again on the machine's own disk.
 
@@ -22,6 +22,7 @@ mod units;
 
 use super::Tree;
 use crate::bill::Bill;
+use super::archive::FromTar;
 use crate::manifest::{Manifest, Permission, Program, Version};
 use accounts::Accounts;
 use audit::Missing;
@@ -29,7 +30,6 @@ use dpkg::{Database, Package};
 pub use error::FinishError;
 pub use kernel::Kernel;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What a root tree is made from.
@@ -37,8 +37,8 @@ use std::path::{Path, PathBuf};
 pub struct Request<'a> {
     /// The manifest.
     pub manifest: &'a Manifest,
-    /// The tar of [`crate::packages::root_tar`].
-    pub packages: &'a Path,
+    /// The files of the packages, as installing leaves them.
+    pub packages: &'a FromTar,
     /// The directory that the manifest's overlay directories are relative to.
     pub project: &'a Path,
     /// Built programs by the name the manifest has for them.
@@ -50,7 +50,7 @@ pub struct Request<'a> {
 /// A finished root file system.
 #[derive(Debug)]
 pub struct RootTree {
-    /// The files. Contents are read from the package tar and the overlay when they are used.
+    /// The files. Contents are read from the packages and the overlay when they are used.
     pub tree: Tree,
     /// The kernel, which is not in the tree; its modules are.
     pub kernel: Kernel,
@@ -74,17 +74,14 @@ pub struct RootTree {
 /// Makes the root file system of the image.
 pub fn root_tree(request: &Request<'_>) -> Result<RootTree, FinishError> {
     let manifest = request.manifest;
-    let archive = |source| FinishError::Archive { path: request.packages.to_owned(), source };
-    let file = File::open(request.packages).map_err(|error| archive(error.into()))?;
-    let from = Tree::from_tar(file).map_err(archive)?;
-    let mut tree = from.tree;
+    let mut tree = request.packages.tree.clone();
 
     // Before the documents are taken out.
     let bill = Bill::of_tree(&tree)
         .map_err(|source| FinishError::Read { path: "usr/share/doc".to_owned(), source })?;
     let kernel = kernel::take(&mut tree)?;
     let mut database = Database::read(&tree)?;
-    let epoch = database.newest_file(&tree, &from.times);
+    let epoch = database.newest_file(&tree, &request.packages.times);
     let unmatched = removal::apply(&mut tree, &mut database, &manifest.remove);
     database.move_below_usr(&mut tree)?;
     let accounts = Accounts::fix(&mut tree, &manifest.accounts)?;

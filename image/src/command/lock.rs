@@ -1,0 +1,107 @@
+//! `image lock`: writes down exactly which packages an image is made of.
+
+use crate::AnyError;
+use clap::Args;
+use image::lock::change::{self, Change};
+use image::lock::{self, Lock, LockError, update};
+use image::manifest::Manifest;
+use image::progress::{Event, Progress, Style};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    /// What the image is made of
+    #[arg(long, value_name = "FILE", default_value = "image/coreos.toml")]
+    manifest: PathBuf,
+    /// The lock [default: beside the manifest, coreos.lock for coreos.toml]
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
+    /// Directory that keeps packages
+    #[arg(long, value_name = "DIR", default_value = "target/packages")]
+    cache: PathBuf,
+    /// The keys that the archives are signed with
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    )]
+    keyring: PathBuf,
+    /// Take what the archives have now
+    #[arg(long)]
+    update: bool,
+    /// Show what would change and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(crate) fn run(args: &LockArgs, style: Style) -> Result<(), AnyError> {
+    let path = args.lock.clone().unwrap_or_else(|| lock::path_for(&args.manifest));
+    let manifest = Manifest::read(&args.manifest)?;
+    let old = match Lock::read(&path) {
+        Ok(old) => old,
+        // One that cannot be understood is written anew.
+        Err(LockError::Invalid { .. }) if args.update => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(old) = &old
+        && !args.update
+    {
+        Lock::read_for(&manifest, &path, &args.manifest)?;
+        return tell(&[], old, &path, "fits the manifest", args.json);
+    }
+    let progress = Progress::new(style);
+    let request = update::Request {
+        manifest: &manifest,
+        old: old.as_ref(),
+        keyring: &args.keyring,
+        cache: &args.cache,
+        now: now(),
+    };
+    let new = update::update(&request, &progress)?;
+    drop(progress);
+    let changes = change::between(old.as_ref(), &new);
+    if args.dry_run {
+        return tell(&changes, &new, &path, "was not written", args.json);
+    }
+    // Shown first: it can be thought over before a build.
+    tell(&changes, &new, &path, "written", args.json)?;
+    host::durable::write(&path, new.to_text().as_bytes(), 0o644)?;
+    Ok(())
+}
+
+fn tell(
+    changes: &[Change],
+    lock: &Lock,
+    path: &Path,
+    what: &str,
+    json: bool,
+) -> Result<(), AnyError> {
+    if json {
+        let outcome = serde_json::json!({
+            "lock": path, "packages": lock.packages.len(), "changes": changes, "what": what,
+        });
+        Event::Result { outcome: &outcome }.print();
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    for change in changes {
+        writeln!(out, "{change}")?;
+    }
+    let count = match changes.len() {
+        0 => "nothing changes".to_owned(),
+        1 => "one package changes".to_owned(),
+        count => format!("{count} packages change"),
+    };
+    writeln!(out, "{}: {} packages, {count}; {what}", path.display(), lock.packages.len())?;
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods, reason = "the day on which signatures are checked")]
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
