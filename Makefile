@@ -1,6 +1,7 @@
 # make boot    build everything and boot it in QEMU        make test    every test, boots included
 # make image   only build the image                        make lint    rustfmt and clippy
 # make bench   how long things take                        make clean   remove what was built
+# make fuzz    damaged packages and images, for minutes
 
 CONFIG    ?= examples/cloud-config.yaml
 IMAGE_DIR ?= target/image
@@ -12,7 +13,7 @@ SUDO     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 export IMAGE_DIR := $(abspath $(IMAGE_DIR))
 
-.PHONY: boot test lint bench image programs setup clean
+.PHONY: boot test lint bench fuzz image programs setup clean
 .DEFAULT_GOAL := boot
 
 boot: image
@@ -27,9 +28,13 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
+bench: PACKAGES := $(shell sed -e 's/\#.*//' host-packages.txt)
 bench: image
-	@rm -rf target/bench && $(PROGRAMS)/image build --output target/bench && rm -rf target/bench
+	@image/bench.sh $(PROGRAMS)/image target/bench
 	@$(PROGRAMS)/machine bench --image $(IMAGE_DIR)/coreos.qcow2
+
+fuzz: setup
+	cargo test --release --locked -p image --test damaged -- --ignored
 
 image: programs
 	@$(PROGRAMS)/image build --output $(IMAGE_DIR)

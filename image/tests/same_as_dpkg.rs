@@ -91,7 +91,7 @@ fn install(lock: &Lock, store: &Store, directory: &Path) -> FromTar {
     fs::create_dir(&archive).unwrap();
     let mut index = String::new();
     for locked in &lock.packages {
-        let mut file = store.get(locked, &lock.url(locked), &Transport::default()).unwrap();
+        let mut file = store.get(locked, &lock.urls(locked), &Transport::default()).unwrap();
         let control = package::control(&file).unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
         let name = format!("{}.deb", locked.sha256);

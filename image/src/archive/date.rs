@@ -32,6 +32,14 @@ pub fn parse_snapshot(text: &str) -> Option<u64> {
     from_parts(number(&date[..4])?, number(&date[4..6])?, number(&date[6..])?, second)
 }
 
+/// A time as a snapshot's name, `20261121T091544Z`.
+#[must_use]
+pub fn format_snapshot(time: u64) -> String {
+    let (day, second) = (format(time).replace('-', ""), time % DAY);
+    let (hours, minutes, seconds) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{day}T{hours:02}{minutes:02}{seconds:02}Z")
+}
+
 /// A time as a day, `2026-11-21`.
 #[must_use]
 pub fn format(time: u64) -> String {
@@ -94,6 +102,7 @@ mod tests {
             assert_eq!(format(time), day);
         }
         assert_eq!(parse_snapshot("20261121T091544Z"), Some(1_795_252_544));
+        assert_eq!(format_snapshot(1_795_252_544), "20261121T091544Z");
         for text in ["", "21 Nov 2026", "Sat, 31 Feb 2026 00:00:00 UTC", "Sat, 1 Nov 2026 00:00 +1"]
         {
             assert_eq!(parse(text), None, "{text}");

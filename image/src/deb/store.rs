@@ -94,11 +94,11 @@ impl Store {
         fs::metadata(self.path(package)).is_ok_and(|metadata| metadata.len() == package.size)
     }
 
-    /// The package, fetched if it is not there.
+    /// The package, fetched if it is not there, from the first of these places that has it.
     pub fn get(
         &self,
         package: &Package,
-        url: &str,
+        urls: &[String],
         transport: &Transport,
     ) -> Result<File, StoreError> {
         if let Some(file) = self.find(package)? {
@@ -119,7 +119,19 @@ impl Store {
         if let Some(file) = self.find(package)? {
             return Ok(file);
         }
-        self.fetch(package, url, transport, &mut draft, &part)?;
+        let mut outcome = Ok(());
+        for url in urls {
+            let next = self.fetch(package, url, transport, &mut draft, &part);
+            // What the first place says of a package that no place has is what counts.
+            outcome = match (outcome, next) {
+                (Err(first), Err(_)) => Err(first),
+                (_, next) => next,
+            };
+            if !matches!(outcome, Err(StoreError::Vanished { .. })) {
+                break;
+            }
+        }
+        outcome?;
         draft.sync_all().map_err(unusable)?;
         fs::rename(&part, &path).map_err(unusable)?;
         draft.rewind().map_err(unusable)?;
@@ -182,7 +194,7 @@ impl Store {
             for _ in 0..PARALLEL.min(missing.len()) {
                 scope.spawn(|| {
                     while let Some(package) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        match self.get(package, &lock.url(package), transport) {
+                        match self.get(package, &lock.urls(package), transport) {
                             Ok(_) => progress(package.size),
                             Err(error) => {
                                 // No new one is begun once one has failed.
@@ -208,5 +220,63 @@ impl Store {
 
     fn path(&self, package: &Package) -> PathBuf {
         self.directory.join(format!("{}.deb", package.sha256))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(bytes: &[u8]) -> Package {
+        let text = || String::from("x");
+        Package {
+            name: text(),
+            version: text(),
+            architecture: text(),
+            source: text(),
+            archive: 0,
+            path: text(),
+            size: bytes.len() as u64,
+            sha256: crate::digest::of_bytes(bytes),
+        }
+    }
+
+    #[test]
+    fn a_package_is_fetched_once_from_the_first_place_that_has_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (there, package) = (directory.path().join("there"), package(b"contents"));
+        fs::write(&there, "contents").unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let urls = [
+            format!("file:{}/gone", directory.path().display()),
+            format!("file:{}", there.display()),
+        ];
+        let transport = Transport::default();
+        // What an earlier run left is gone on with, or thrown away if it is damaged.
+        for left in ["", "cont", "damaged!"] {
+            fs::write(store.path(&package).with_extension("part"), left).unwrap();
+            store.get(&package, &urls, &transport).unwrap();
+            assert!(store.find(&package).unwrap().is_some(), "{left}");
+            fs::remove_file(store.path(&package)).unwrap();
+        }
+        store.get(&package, &urls, &transport).unwrap();
+        fs::remove_file(&there).unwrap();
+        store.get(&package, &urls, &transport).unwrap();
+        fs::remove_file(store.path(&package)).unwrap();
+        let error = store.get(&package, &urls, &transport).unwrap_err();
+        assert!(error.to_string().starts_with("x x has vanished from the archive"), "{error}");
+    }
+
+    #[test]
+    fn something_else_is_refused_and_not_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = directory.path().join("other");
+        fs::write(&other, "otherwise").unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let url = format!("file:{}", other.display());
+        let package = package(b"contents!");
+        let error = store.get(&package, &[url], &Transport::default()).unwrap_err();
+        assert!(matches!(error, StoreError::WrongHash { .. }), "{error}");
+        assert!(store.find(&package).unwrap().is_none());
     }
 }

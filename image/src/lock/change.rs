@@ -61,3 +61,40 @@ impl fmt::Display for Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::FORMAT;
+
+    fn lock(packages: &[(&str, &str)]) -> Lock {
+        let package = |(name, version): &(&str, &str)| Package {
+            name: (*name).to_owned(),
+            version: (*version).to_owned(),
+            architecture: "all".to_owned(),
+            source: (*name).to_owned(),
+            archive: 0,
+            path: String::new(),
+            size: 0,
+            sha256: format!("{name} {version}"),
+        };
+        Lock {
+            format: FORMAT,
+            architecture: "amd64".to_owned(),
+            asked: Vec::new(),
+            archives: Vec::new(),
+            packages: packages.iter().map(package).collect(),
+        }
+    }
+
+    #[test]
+    fn changes_are_told_package_by_package() {
+        let old = lock(&[("down", "2"), ("gone", "1"), ("same", "1"), ("up", "1.9")]);
+        let new = lock(&[("down", "1"), ("new", "1"), ("same", "1"), ("up", "1.10")]);
+        let texts: Vec<String> =
+            between(Some(&old), &new).iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["↓ down 2 → 1", "- gone 1", "+ new 1", "↑ up 1.9 → 1.10"]);
+        assert_eq!(between(None, &new).len(), 4);
+        assert!(between(Some(&new), &new).is_empty());
+    }
+}

@@ -9,7 +9,7 @@ pub mod change;
 pub mod update;
 
 use crate::archive::index::Candidate;
-use crate::archive::{Origin, Source};
+use crate::archive::{Origin, Source, date};
 use crate::manifest::{Manifest, Packages};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -17,6 +17,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+/// Mirrors of all that the archive of snapshots has.
+const MIRRORS: [&str; 3] =
+    ["http://deb.debian.org/", "https://deb.debian.org/", "http://security.debian.org/"];
+/// Debian's archive of snapshots.
+const SNAPSHOTS: &str = "http://snapshot.debian.org/archive";
+/// Snapshots are taken a few times a day.
+const SNAPSHOT_LAG: u64 = 24 * 60 * 60;
 /// The form of the file that this program writes and reads.
 const FORMAT: u32 = 1;
 const HEAD: &str = "# The exact packages of the image. `image lock --update` writes this file; do not edit it.\n\n";
@@ -253,9 +260,59 @@ impl Lock {
         found.map(|archive| archive.date)
     }
 
-    /// Where a package is to be had.
+    /// Where a package is to be had, the first place first. Debian's mirrors drop a package when
+    /// a newer one is there; the archive of snapshots keeps them all.
     #[must_use]
-    pub fn url(&self, package: &Package) -> String {
-        format!("{}/{}", self.archives[package.archive].url, package.path)
+    pub fn urls(&self, package: &Package) -> Vec<String> {
+        let Archive { url, date, .. } = &self.archives[package.archive];
+        let mut urls = vec![format!("{url}/{}", package.path)];
+        if let Some(name) = MIRRORS.iter().find_map(|mirror| url.strip_prefix(mirror)) {
+            // The first snapshot that surely has what the suite had.
+            let time = date::format_snapshot(date + SNAPSHOT_LAG);
+            urls.push(format!("{SNAPSHOTS}/{name}/{time}/{}", package.path));
+        }
+        urls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCK: &str = include_str!("../../coreos.lock");
+
+    #[test]
+    fn the_lock_of_the_project_is_one_and_fits_its_manifest() {
+        let lock = Lock::parse(LOCK, Path::new("coreos.lock")).unwrap();
+        assert_eq!(lock.to_text(), LOCK);
+        let manifest = include_str!("../../coreos.toml");
+        let manifest = Manifest::parse(manifest, Path::new("coreos.toml")).unwrap();
+        assert_eq!(lock.differs_from(&manifest.packages), None);
+        let names: Vec<&str> = lock.packages.iter().map(|package| package.name.as_str()).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(names, sorted);
+        let urls = lock.urls(&lock.packages[0]);
+        assert!(urls[0].starts_with("http://deb.debian.org/debian/pool/main/"), "{urls:?}");
+        assert!(urls[1].starts_with("http://snapshot.debian.org/archive/debian/2026"), "{urls:?}");
+    }
+
+    #[test]
+    fn a_lock_that_was_edited_is_refused_with_its_line() {
+        let refused = |from: &str, to: &str| {
+            assert!(LOCK.contains(from), "{from}");
+            let text = LOCK.replacen(from, to, 1);
+            Lock::parse(&text, Path::new("x.lock")).unwrap_err().to_string()
+        };
+        for (from, to, wanted) in [
+            ("format = 1", "format = 2", "x.lock:1: format 2 is not 1"),
+            ("path = \"pool", "path = \"../pool", "adduser is not described rightly"),
+            ("sha256 = \"", "sha256 = \"x", "adduser is not described rightly"),
+            ("source = ", "sauce = ", "unknown field `sauce`"),
+        ] {
+            let message = refused(from, to);
+            assert!(message.contains(wanted), "{message}");
+        }
     }
 }

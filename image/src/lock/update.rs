@@ -164,7 +164,7 @@ fn review(
     let table = Table::of(manifest);
     let (mut findings, mut scripts) = (Vec::new(), 0);
     for locked in &lock.packages {
-        let file = store.get(locked, &lock.url(locked), &Transport::default())?;
+        let file = store.get(locked, &lock.urls(locked), &Transport::default())?;
         let control = package::control(&file)
             .map_err(|source| UpdateError::Package { name: locked.name.clone(), source })?;
         scripts += control.scripts.len();

@@ -142,7 +142,7 @@ fn unpack(
     store: &Store,
     spool: &Spool,
 ) -> Result<Unpacked, UnpackError> {
-    let file = store.get(locked, &lock.url(locked), &Transport::default())?;
+    let file = store.get(locked, &lock.urls(locked), &Transport::default())?;
     let broken = |source| UnpackError::Package { name: locked.name.clone(), source };
     let unpacked = package::unpack(&file, spool).map_err(broken)?;
     let fits = unpacked.control.field("Package") == Some(&locked.name)

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# How long the image builder takes, beside the tools that do the same work, from packages that are
+# on the disk already. Prints wall seconds, CPU seconds and memory of each, and the ratios.
+# usage: image/bench.sh IMAGE-PROGRAM WORK-DIRECTORY
+set -euo pipefail
+image=$1 work=$2
+rm -rf "$work"
+mkdir -p "$work"
+trap 'rm -rf "$work"' EXIT
+
+measure() { # NAME COMMAND…
+    local name=$1
+    shift
+    # To a file, so that what the command prints is not taken for the figures.
+    if command time -o "$work/time" -f '%e %U %S %M' "$@" >"$work/log" 2>&1; then
+        awk -v name="$name" '{ printf "%-44s %7.1f s %7.1f CPU s %6.0f MB\n", name, $1, $2 + $3, $4 / 1024 }' "$work/time"
+        awk '{ print $1, $2 + $3 }' "$work/time" >"$work/$(echo "$name" | tr ' ' _)"
+    else
+        echo "$name failed:"
+        tail -5 "$work/log"
+    fi
+}
+
+mkdir -p "$work/cache/debs"
+cp -l target/packages/debs/*.deb "$work/cache/debs/"
+measure "image build, full" "$image" build --cache "$work/cache" --output "$work/out"
+# One file more in the overlay, as after a change to a unit.
+mkdir -p "$work/overlay/etc"
+echo changed >"$work/overlay/etc/changed"
+printf 'extends = "%s"\noverlay = ["%s"]\n' "$PWD/image/coreos.toml" "$PWD/$work/overlay" >"$work/changed.toml"
+measure "image build, one file changed" "$image" build --cache "$work/cache" \
+    --manifest "$work/changed.toml" --lock image/coreos.lock --output "$work/out"
+measure "image build, one file changed, no qcow2" "$image" build --cache "$work/cache" --no-qcow2 \
+    --manifest "$work/changed.toml" --lock image/coreos.lock --output "$work/raw"
+measure "image build, nothing changed" "$image" build --cache "$work/cache" --no-qcow2 \
+    --manifest "$work/changed.toml" --lock image/coreos.lock --output "$work/raw"
+
+if command -v mmdebstrap mkfs.erofs >/dev/null; then
+    mkdir "$work/archive"
+    cp -l target/packages/debs/*.deb "$work/archive/"
+    (cd "$work/archive" && dpkg-scanpackages . 2>/dev/null >Packages)
+    names=$(sed -n 's/^asked = \[\(.*\)\]/\1/p' image/coreos.lock | tr -d '" ')
+    peer() {
+        mmdebstrap --variant=essential --include="$names" --aptopt='APT::Install-Recommends "false"' \
+            --dpkgopt=force-unsafe-io trixie "$work/root.tar" "deb [trusted=yes] copy:$PWD/$work/archive ./"
+        mkdir "$work/root"
+        tar -xf "$work/root.tar" -C "$work/root"
+        mkfs.erofs "$work/root.erofs" "$work/root"
+    }
+    export -f peer
+    export work names
+    measure "mmdebstrap and mkfs.erofs" bash -c peer
+    paste -d' ' "$work/image_build,_full" "$work/mmdebstrap_and_mkfs.erofs" |
+        awk '{ printf "mmdebstrap and mkfs.erofs take %.1f times as long and %.1f times the CPU of a full build, without disk, UKI and verity\n", $3 / $1, $4 / $2 }'
+fi
+if command -v mkosi >/dev/null; then
+    names=$(sed -n 's/^asked = \[\(.*\)\]/\1/p' image/coreos.lock | tr -d '"' | tr ',' '\n')
+    mkdir "$work/mkosi"
+    {
+        printf '[Distribution]\nDistribution=debian\nRelease=trixie\n[Output]\nFormat=disk\n[Content]\nBootable=yes\nPackages='
+        echo "$names" | sed 's/^/    /'
+    } >"$work/mkosi/mkosi.conf"
+    measure "mkosi, full" mkosi --directory "$work/mkosi" --force build
+    paste -d' ' "$work/image_build,_full" "$work/mkosi,_full" |
+        awk '{ printf "mkosi takes %.1f times as long and %.1f times the CPU of a full build\n", $3 / $1, $4 / $2 }'
+else
+    echo "mkosi is not installed: not compared"
+fi
