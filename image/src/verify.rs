@@ -59,8 +59,9 @@ fn compare_file(name: &str, one: &Path, two: &Path) -> io::Result<Option<Differe
         Err(error) => Err(error),
     };
     let (a, b) = (open(one)?, open(two)?);
-    let size =
-        |file: &Option<File>| file.as_ref().map(|file| Ok(file.metadata()?.len())).transpose();
+    let size = |file: &Option<File>| {
+        file.as_ref().map(|file| file.metadata().map(|data| data.len())).transpose()
+    };
     let sizes: (Option<u64>, Option<u64>) = (size(&a)?, size(&b)?);
     let mut difference = Difference {
         file: name.to_owned(),
