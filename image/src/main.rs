@@ -443,14 +443,6 @@ fn unattended(args: &ExportArgs) -> Result<Unattended, AnyError> {
     Ok(unattended)
 }
 
-fn style(json: bool) -> Style {
-    match (json, io::stderr().is_terminal()) {
-        (true, _) => Style::Json,
-        (false, true) => Style::Bars,
-        (false, false) => Style::Lines,
-    }
-}
-
 #[allow(clippy::disallowed_methods, reason = "a key says from when on it is valid")]
 fn make_keys(args: &KeysArgs) -> Result<(), AnyError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
