@@ -1,5 +1,6 @@
 # make boot    build everything and boot it in QEMU        make test    every test, boots included
 # make image   only build the image                        make lint    rustfmt and clippy
+# make soak    what takes longer
 # make bench   how long things take                        make clean   remove what was built
 # make fuzz    damaged packages and images, for minutes
 
@@ -13,7 +14,7 @@ SUDO     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 export IMAGE_DIR := $(abspath $(IMAGE_DIR))
 
-.PHONY: boot test lint bench fuzz image programs setup clean
+.PHONY: boot test soak lint bench fuzz image programs setup clean
 .DEFAULT_GOAL := boot
 
 boot: image
@@ -23,6 +24,9 @@ test: PACKAGES := $(shell sed -e 's/\#.*//' host-packages.txt)
 test: lint image
 	cargo test --locked --workspace --exclude qemu-tests
 	cargo test --locked -p qemu-tests
+
+soak: image
+	cargo test --locked -p qemu-tests --test scenarios -- --ignored
 
 lint: setup
 	cargo fmt --all --check
@@ -40,7 +44,7 @@ image: programs
 	@$(PROGRAMS)/image build --output $(IMAGE_DIR)
 
 programs: setup
-	@cargo build --release --locked -p image -p coreos-init -p coreos-install -p channels -p cluster -p fleet -p qemu-tests
+	@cargo build --release --locked -p image -p coreos-init -p coreos-install -p channels -p cluster -p fleet -p update-agent -p qemu-tests
 
 # The only step that may ask for root.
 setup:

@@ -8,6 +8,8 @@
 //! never left for plain `http` by a redirect. Root certificates come from a file, so the
 //! system's own list counts and not one that was compiled in.
 
+mod client; // one server, again and again
+
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use client::{Answer, Client};
 use ureq::config::Config;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -152,6 +155,14 @@ pub enum FetchError {
         /// The status code of HTTP.
         status: u16,
     },
+    /// The server does not give the part of the document that was asked for.
+    #[error("cannot fetch a part of {url}: {reason}")]
+    Range {
+        /// The address.
+        url: String,
+        /// What it did instead.
+        reason: String,
+    },
     /// The document is larger than the limit.
     #[error("cannot fetch {url}: it is larger than {limit} bytes")]
     TooLarge {
@@ -187,15 +198,23 @@ pub fn fetch(url: &str, how: &Fetch) -> Result<Vec<u8>, FetchError> {
 
 /// Fetches the document that `request` asks for.
 pub fn request(request: &Request<'_>, how: &Fetch) -> Result<Vec<u8>, FetchError> {
-    let url = request.url;
     let agent = agent(request, how)?;
+    repeat(request.url, how, |left| attempt(&agent, request, how.limit, left))
+}
+
+/// Tries until one attempt succeeds, or none will.
+fn repeat<T>(
+    url: &str,
+    how: &Fetch,
+    attempt: impl Fn(Duration) -> Result<T, Failure>,
+) -> Result<T, FetchError> {
     let start = Instant::now();
     let mut tried = 0;
     loop {
         let left = how.deadline.saturating_sub(start.elapsed());
         tried += 1;
-        let failure = match attempt(&agent, request, how.limit, left) {
-            Ok(bytes) => return Ok(bytes),
+        let failure = match attempt(left) {
+            Ok(fetched) => return Ok(fetched),
             Err(failure) => failure,
         };
         let left = how.deadline.saturating_sub(start.elapsed());
@@ -312,6 +331,7 @@ struct Failure {
 enum Kind {
     Address,
     Status(u16),
+    Range,
     TooLarge(u64),
     Redirects,
     Network,
@@ -323,9 +343,22 @@ impl Failure {
         match self.kind {
             Kind::Address => FetchError::Address { url, reason: self.reason },
             Kind::Status(status) => FetchError::Status { url, status },
+            Kind::Range => FetchError::Range { url, reason: self.reason },
             Kind::TooLarge(limit) => FetchError::TooLarge { url, limit },
             Kind::Redirects => FetchError::Redirects { url, most },
             Kind::Network => FetchError::Network { url, reason: self.reason, attempts },
+        }
+    }
+}
+
+impl Failure {
+    fn of_status(status: u16, retry_after: Option<&str>) -> Failure {
+        let pause = retry_after.and_then(|value| value.trim().parse().ok());
+        Failure {
+            kind: Kind::Status(status),
+            reason: format!("the server answered {status}"),
+            may_pass: status >= 500 || status == 429,
+            retry_after: pause.map(Duration::from_secs),
         }
     }
 }
@@ -383,13 +416,12 @@ fn attempt(
     if status.is_success() {
         return Ok(response.body_mut().with_config().limit(limit).read_to_vec()?);
     }
-    let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-    Err(Failure {
-        kind: Kind::Status(status.as_u16()),
-        reason: format!("the server answered {}", status.as_u16()),
-        may_pass: status.is_server_error() || status.as_u16() == 429,
-        retry_after: header.and_then(|value| value.trim().parse().ok()).map(Duration::from_secs),
-    })
+    Err(Failure::of_status(status.as_u16(), header(&response, "retry-after")))
+}
+
+/// One header of an answer, if it is text.
+fn header<'a>(response: &'a ureq::http::Response<ureq::Body>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
 fn with_headers<B>(

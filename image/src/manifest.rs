@@ -59,6 +59,31 @@ pub struct Manifest {
     pub disk: Disk,
     /// Whose signatures the boot loader and the UKI carry; none if they carry none.
     pub secure_boot: Option<SecureBoot>,
+    /// Where machines get updates. Without it they trust no publisher and take none.
+    #[serde(default)]
+    pub update: Option<Update>,
+}
+
+/// Where machines get updates, and from whom.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    /// The publisher's first root metadata, `metadata/1.root.json` of the repository, relative to
+    /// the project's root.
+    pub root: PathBuf,
+    /// The repository's address; a machine's own settings may say another one.
+    #[serde(default)]
+    pub server: Option<String>,
+    /// The channel of machines whose settings say none.
+    #[serde(default = "default_group")]
+    pub group: Id,
+    /// The security epoch: a machine that ran this image never goes to a release of a lower one.
+    #[serde(default)]
+    pub epoch: u64,
+}
+
+fn default_group() -> Id {
+    "stable".parse().expect("a plain word")
 }
 
 /// Where packages come from and which.

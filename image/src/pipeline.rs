@@ -278,6 +278,10 @@ fn local_inputs(
         let hint = "; build it first: cargo build --release";
         inputs.insert(format!("program {name}"), file(path, hint)?);
     }
+    if let Some(update) = &manifest.update {
+        let hint = ", the publisher's root of the manifest's [update]";
+        inputs.insert("update root".to_owned(), file(&request.project.join(&update.root), hint)?);
+    }
     for overlay in &manifest.overlay {
         let path = request.project.join(overlay);
         let digest = digest::of_directory(&path).map_err(|source| Error::Input {

@@ -1,12 +1,14 @@
 //! `/init` of the initrd: from the kernel's first process to a provisioned root with the service
 //! manager running on it.
 //!
-//! modules → system disk → verity root → state → `/etc` overlay → provisioning → handover
+//! modules → system disk → watchdog → verity root → was this try counted? → state → `/etc` overlay
+//! → provisioning → handover
 //!
 //! There is no shell to drop to. A root that cannot be verified or mounted says why on the
 //! console and reboots, so that the boot loader counts the attempt and falls back to the other
 //! slot; anything after the root is mounted is reported and booted with.
 
+mod assessment; // was this try counted?
 mod console; // what the initrd says
 mod handover; // the root becomes `/`
 mod machine_id; // who this machine is
@@ -15,6 +17,7 @@ mod mounts; // every mount, with its flags
 mod provision; // sources → plan → apply, on the mounted root
 mod state; // the writable file system
 mod system_disk; // the disk that holds the root
+mod watchdog; // over a boot that has yet to prove itself
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -23,12 +26,14 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use disk::layout::Role;
 use disk::verity::{RootHash, Superblock};
 use host::error::chain;
 use nix::mount::MsFlags;
 use nix::sys::reboot::{RebootMode, reboot};
 
 use crate::report::Stages;
+use assessment::Worth;
 use console::Console;
 use handover::HandoverError;
 use host::modules::Modules;
@@ -60,6 +65,12 @@ enum BootError {
     Mapper(#[source] io::Error),
     #[error("the root does not verify or is no file system")]
     Root(#[source] MountError),
+    #[error(
+        "this release is on trial and the boot loader could not count the try; going back to {entry}"
+    )]
+    Uncounted { entry: String },
+    #[error("this try was not counted, and the boot loader cannot be told to take {entry}")]
+    Next { entry: String, source: io::Error },
     #[error(transparent)]
     Mount(#[from] MountError),
     #[error(transparent)]
@@ -98,8 +109,13 @@ fn boot(console: &mut Console) -> Result<Infallible, BootError> {
     let mut disk = system_disk::find(&mut modules, &hash)?;
     stages.done("disk");
 
+    let counted = assessment::counted();
+    if counted.is_some() {
+        watch(&command_line, console);
+    }
     let sysroot = Path::new(SYSROOT);
     mount_root(&disk, &hash, sysroot)?;
+    assess(&disk, sysroot, counted.as_deref(), console)?;
     stages.done("root");
 
     let condition = state::attach(&mut disk, sysroot, console)?;
@@ -118,6 +134,40 @@ fn boot(console: &mut Console) -> Result<Infallible, BootError> {
         console.warn(failure);
     }
     Ok(handover::hand_over(sysroot)?)
+}
+
+/// Arms the watchdog. A machine without one is watched by nobody, as before there were any.
+fn watch(command_line: &str, console: &mut Console) {
+    if let Err(error) = watchdog::arm(watchdog::seconds(command_line)) {
+        console.warn(format_args!("nothing watches over this boot: {error}"));
+    }
+}
+
+/// Goes back to the other release if this one is on trial and the try was not counted.
+fn assess(
+    disk: &SystemDisk,
+    sysroot: &Path,
+    counted: Option<&str>,
+    console: &mut Console,
+) -> Result<(), BootError> {
+    let esp = system_disk::partition_node(&disk.name, Role::Esp.number());
+    match assessment::assess(&esp, sysroot, counted, console) {
+        Worth::Proven => Ok(()),
+        Worth::Counted => {
+            console.info("this release has yet to prove itself");
+            Ok(())
+        }
+        Worth::Alone => {
+            console
+                .warn("this release is on trial and the try was not counted; it is the only one");
+            Ok(())
+        }
+        Worth::Uncounted(entry) => {
+            assessment::boot_next(&entry)
+                .map_err(|source| BootError::Next { entry: entry.clone(), source })?;
+            Err(BootError::Uncounted { entry })
+        }
+    }
 }
 
 /// `roothash=` of the command line; the last one counts, as everywhere on it.

@@ -21,7 +21,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 pub use superblock::{MAX_SALT, Superblock};
-pub use tree::{build, check, partition_size};
+pub use tree::{BlockHasher, Hash, build, check, check_tree, leaves, partition_size};
 
 use crate::guid::from_hex;
 

@@ -2,6 +2,7 @@
 //! checked against it.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::thread;
 
 use sha2::{Digest, Sha256};
@@ -22,7 +23,8 @@ const HASH: usize = 32;
 /// a thread for half of them costs nothing beside hashing them.
 const CHUNK_BLOCKS: usize = 1024;
 
-type Hash = [u8; HASH];
+/// The hash of one block.
+pub type Hash = [u8; HASH];
 
 /// One level of the tree: its place on the verity partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +115,73 @@ fn hash_blocks(hasher: &Sha256, data: &[u8], hashes: &mut [Hash]) {
 
 fn hash_block(salted: &Sha256, block: &[u8]) -> Hash {
     salted.clone().chain_update(block).finalize().into()
+}
+
+/// Hashes data blocks as the tree does.
+#[derive(Debug, Clone)]
+pub struct BlockHasher(Sha256);
+
+impl BlockHasher {
+    /// For the blocks below a tree.
+    pub fn new(superblock: &Superblock) -> BlockHasher {
+        BlockHasher(Sha256::new_with_prefix(&superblock.salt))
+    }
+
+    /// The hash of one block of [`BLOCK`] bytes.
+    pub fn hash(&self, block: &[u8]) -> Hash {
+        hash_block(&self.0, block)
+    }
+
+    /// The hashes of all blocks of `data`, many of them on two cores; `hashes` has one for each.
+    pub fn hash_all(&self, data: &[u8], hashes: &mut [Hash]) {
+        hash_blocks(&self.0, data, hashes);
+    }
+}
+
+/// Where on the verity partition the hashes of the data blocks are, in bytes: those of block 0
+/// first, one after the other. Empty for a single block, whose hash is the root hash.
+pub fn leaves(data_blocks: u64) -> Range<u64> {
+    let level = levels(data_blocks).into_iter().next();
+    let start = level.map_or(FIRST_BLOCK, |level| level.first_block) * BLOCK;
+    start..start + level.map_or(0, |_| data_blocks * HASH as u64)
+}
+
+/// Whether the whole tree is what the root hash says. Reads it once, with constant memory; what
+/// is below it is not looked at.
+pub fn check_tree(
+    superblock: &Superblock,
+    root: &RootHash,
+    tree: &mut (impl Read + Seek),
+) -> Result<bool, VerityError> {
+    superblock.check()?;
+    let hasher = Sha256::new_with_prefix(&superblock.salt);
+    let levels = levels(superblock.data_blocks);
+    let mut read = |block: u64, node: &mut [u8; BLOCK as usize]| {
+        tree.seek(SeekFrom::Start(block * BLOCK))
+            .and_then(|_| tree.read_exact(node))
+            .map_err(|source| VerityError::ReadTree { block, source })
+    };
+    let (mut node, mut above) = ([0; BLOCK as usize], [0; BLOCK as usize]);
+    for (level, parent) in levels.iter().zip(levels.iter().skip(1).map(Some).chain([None])) {
+        for index in 0..level.blocks {
+            read(level.first_block + index, &mut node)?;
+            let hash = hash_block(&hasher, &node);
+            let Some(parent) = parent else {
+                if hash != root.0 {
+                    return Ok(false);
+                }
+                continue;
+            };
+            if index % FANOUT == 0 {
+                read(parent.first_block + index / FANOUT, &mut above)?;
+            }
+            let at = (index % FANOUT) as usize * HASH;
+            if above[at..at + HASH] != hash {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// A tree being built from its leaves upwards, one open block per level.
@@ -289,6 +358,39 @@ mod tests {
             check(&superblock, &root, &mut Cursor::new(truncated), 0, &block(0)),
             Err(VerityError::ReadTree { block: 2, .. })
         ));
+    }
+
+    #[test]
+    fn the_leaves_are_the_hashes_of_the_blocks_in_order() {
+        for blocks in [2, 129, 128 * 128 + 1] {
+            let (superblock, _, tree) = built(blocks);
+            let hasher = BlockHasher::new(&superblock);
+            let leaves = leaves(blocks);
+            assert_eq!(leaves.end - leaves.start, blocks * 32);
+            let leaves = &tree[leaves.start as usize..leaves.end as usize];
+            for (index, leaf) in leaves.chunks(32).enumerate() {
+                assert_eq!(leaf, hasher.hash(&block(index as u64)), "{index} of {blocks}");
+            }
+        }
+        assert!(leaves(1).is_empty());
+    }
+
+    #[test]
+    fn a_tree_with_any_changed_block_is_found_out() {
+        for blocks in [1, 2, 129, 128 * 128 + 1] {
+            let (superblock, root, tree) = built(blocks);
+            let check =
+                |tree: &[u8]| check_tree(&superblock, &root, &mut Cursor::new(tree)).unwrap();
+            assert!(check(&tree), "{blocks} blocks");
+            for at in (BLOCK..tree.len() as u64).step_by(BLOCK as usize) {
+                let mut changed = tree.clone();
+                changed[at as usize + 4095] ^= 1;
+                assert!(!check(&changed), "{blocks} blocks, changed at {at}");
+            }
+            let other = RootHash([7; 32]);
+            let same = check_tree(&superblock, &other, &mut Cursor::new(&tree)).unwrap();
+            assert_eq!(same, blocks == 1, "nothing is above the data of a single block");
+        }
     }
 
     #[test]

@@ -65,6 +65,12 @@ impl Lab {
         child::run(command, BUILD).map(drop)
     }
 
+    /// A fresh machine with another image on its disk.
+    pub(crate) fn hardware_of(&self, name: &str, image: &Path) -> Result<Hardware> {
+        let machines = self.workspace.machines();
+        Hardware::new(&machines, name, image, self.accelerator, &self.firmware)
+    }
+
     /// A disc for `hardware` with `config`, in its drive.
     pub(crate) fn insert(
         &self,

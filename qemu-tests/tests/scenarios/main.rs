@@ -15,9 +15,11 @@ mod discovery; // a discovery service on the host
 mod flipped_byte;
 mod lab; // what machines are made of
 mod no_config;
+mod releases; // builds, publishes and serves them
 mod secure_boot; // signed, refused, edited
 mod static_address;
 mod vmware;
+mod update; // from one release to the next, and back from bad ones
 
 use std::process::ExitCode;
 
@@ -42,6 +44,9 @@ fn main() -> ExitCode {
         scenario("broken_config", broken_config::run),
         scenario("flipped_byte_in_a_file", flipped_byte::in_a_file),
         scenario("flipped_byte_in_the_superblock", flipped_byte::in_the_superblock),
+        scenario("update_and_back_from_bad_releases", update::run),
+        scenario("update_killed", update::killed).with_ignored_flag(true),
+        scenario("update_that_hangs", update::hanging).with_ignored_flag(true),
     ];
     libtest_mimic::run(&arguments, trials.into()).exit_code()
 }

@@ -19,6 +19,7 @@ mod removal;
 mod state;
 mod text;
 mod units;
+mod update;
 
 use super::Tree;
 use crate::bill::Bill;
@@ -92,6 +93,9 @@ pub fn root_tree(request: &Request<'_>) -> Result<RootTree, FinishError> {
     }
     for program in &manifest.programs {
         place_program(&mut tree, program, request.programs)?;
+    }
+    if let Some(settings) = &manifest.update {
+        update::write(&mut tree, settings, request.project)?;
     }
     set_permissions(&mut tree, &manifest.permissions, &accounts)?;
     os_release::write(&mut tree, manifest, request.version)?;
