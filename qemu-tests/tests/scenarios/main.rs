@@ -18,8 +18,8 @@ mod no_config;
 mod releases; // builds, publishes and serves them
 mod secure_boot; // signed, refused, edited
 mod static_address;
-mod vmware;
-mod update; // from one release to the next, and back from bad ones
+mod update;
+mod vmware; // from one release to the next, and back from bad ones
 
 use std::process::ExitCode;
 

@@ -22,8 +22,8 @@ mod units;
 mod update;
 
 use super::Tree;
-use crate::bill::Bill;
 use super::archive::FromTar;
+use crate::bill::Bill;
 use crate::manifest::{Manifest, Permission, Program, Version};
 use accounts::Accounts;
 use audit::Missing;
