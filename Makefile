@@ -35,6 +35,8 @@ lint: setup
 bench: PACKAGES := $(shell sed -e 's/\#.*//' host-packages.txt)
 bench: image
 	@image/bench.sh $(PROGRAMS)/image target/bench
+	@cargo build --release --locked -p channels --example delta-bench
+	@channels/bench.sh $(PROGRAMS) $(IMAGE_DIR) target/bench
 	@$(PROGRAMS)/machine bench --image $(IMAGE_DIR)/coreos.qcow2
 
 fuzz: setup

@@ -38,10 +38,10 @@ pub(crate) fn write(lock: &Path, directory: &Path) -> Result<(), AnyError> {
         let (Some(name), Some(version)) = (value(stanza, "name"), value(stanza, "version")) else {
             continue;
         };
-        let is_kernel = name.starts_with("linux-image-");
-        let same_kind = |other: &str| match is_kernel {
-            true => flavour(other) == flavour(name),
-            false => other == name,
+        let kernel_flavour = flavour(name);
+        let same_kind = |other: &str| match kernel_flavour {
+            Some(_) => flavour(other) == kernel_flavour,
+            None => other == name,
         };
         let others = found.iter().filter(|(other, _)| same_kind(other)).flat_map(|(_, all)| all);
         let mut best: Option<&Candidate> = None;
@@ -59,13 +59,11 @@ pub(crate) fn write(lock: &Path, directory: &Path) -> Result<(), AnyError> {
         let Some(best) = best else { continue };
         let new = replace(stanza, best);
         let bytes = best.fields.get("Size").and_then(|size| size.parse().ok()).unwrap_or(0);
-        if is_kernel {
-            // The package that only depends on the newest one is empty.
-            if bytes > 1 << 20 {
-                kernel = Some((index, new));
-            }
-        } else {
-            older.push((index, new, bytes));
+        match kernel_flavour {
+            Some(_) => kernel = Some((index, new)),
+            // This one only depends on the newest kernel.
+            None if name.starts_with("linux-image-") => {}
+            None => older.push((index, new, bytes)),
         }
     }
     fs::create_dir_all(directory)?;
@@ -93,12 +91,14 @@ pub(crate) fn write(lock: &Path, directory: &Path) -> Result<(), AnyError> {
     write("kernel", &[(index, &new)])
 }
 
-/// A kernel's name without its version.
+/// What is left of a kernel's name without its version, such as `cloud-amd64`; `None` for other
+/// packages.
 fn flavour(name: &str) -> Option<&str> {
     let rest = name.strip_prefix("linux-image-")?;
-    rest.starts_with(|char: char| char.is_ascii_digit())
-        .then(|| rest.rsplit_once("+deb")?.1.split_once('-').map(|(_, rest)| rest))
-        .flatten()
+    if !rest.starts_with(|char: char| char.is_ascii_digit()) {
+        return None;
+    }
+    rest.split_once('-').map(|(_, flavour)| flavour)
 }
 
 /// A value of a stanza of the lock file.
