@@ -77,6 +77,7 @@ impl Hardware {
             processors: 2,
             cards: Cards::Virtio,
             disks: vec![disk],
+            kernel: None,
             disc: None,
             fw_cfg: Vec::new(),
             firmware_strings: Vec::new(),
@@ -121,8 +122,10 @@ impl Hardware {
         self
     }
 
-    /// As VMware would have it: its cards, and the disk as a VMDK of its own.
-    pub fn of_vmware(mut self) -> Result<Self> {
+    /// As VMware would have it: its cards, and the disk as a VMDK of its own. The firmware here
+    /// cannot read from such a card, so it is handed the boot entry `uki` that is on the disk.
+    pub fn of_vmware(mut self, uki: PathBuf) -> Result<Self> {
+        self.wiring.kernel = Some(uki);
         let disk = self.folder().join("disk.vmdk");
         disks::vmdk(&self.wiring.disks[0], &disk)?;
         self.wiring.disks[0] = disk;

@@ -36,6 +36,8 @@ pub struct Wiring {
     pub cards: Cards,
     /// The disks, the first is the one to boot from: qcow2, or by their names VMDK.
     pub disks: Vec<PathBuf>,
+    /// What the firmware starts instead of what is on the disks.
+    pub kernel: Option<PathBuf>,
     /// The disc in the CD-ROM drive; without one there is no drive.
     pub disc: Option<PathBuf>,
     /// Files that the guest sees in QEMU's firmware configuration device.
@@ -114,9 +116,7 @@ impl Wiring {
                 if disk.extension().is_some_and(|e| e == "vmdk") { "vmdk" } else { "qcow2" };
             let drive = format!("if=none,id={id},format={format},discard=unmap,file=");
             list.file("-drive", &drive, disk);
-            // The firmware does not understand an order that names a disk behind pvscsi, and
-            // then connects none.
-            let first = index == 0 && self.cards == Cards::Virtio;
+            let first = index == 0 && self.kernel.is_none();
             let boot = if first { ",bootindex=0" } else { "" };
             let kind = match self.cards {
                 Cards::Virtio => "virtio-blk-pci",
@@ -126,6 +126,9 @@ impl Wiring {
             // the guest and wait for somebody to make room.
             let device = format!("{kind},drive={id},serial={id},werror=report{boot}");
             list.option("-device", &[&device]);
+        }
+        if let Some(kernel) = &self.kernel {
+            list.file("-kernel", "", kernel);
         }
         if let Some(disc) = &self.disc {
             list.file("-drive", "if=none,id=disc,media=cdrom,format=raw,readonly=on,file=", disc);
@@ -226,6 +229,7 @@ pub(crate) mod tests {
             processors: 2,
             cards: Cards::Virtio,
             disks: vec!["/m/disk.qcow2".into()],
+            kernel: None,
             disc: None,
             fw_cfg: Vec::new(),
             firmware_strings: Vec::new(),
@@ -264,6 +268,7 @@ pub(crate) mod tests {
             ("-device pvscsi,id=scsi -drive", |w| w.cards = Cards::Vmware),
             ("-device scsi-hd,bus=scsi.0,drive=disk0", |w| w.cards = Cards::Vmware),
             ("-device vmxnet3,netdev=net0", |w| w.cards = Cards::Vmware),
+            ("-kernel /m/uki.efi", |w| w.kernel = Some("/m/uki.efi".into())),
             ("format=vmdk", |w| w.disks = vec!["/m/disk.vmdk".into()]),
             ("-smbios type=11,value=a=b,,c", |w| w.firmware_strings.push("a=b,c".into())),
         ] {

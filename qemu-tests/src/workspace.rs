@@ -45,6 +45,16 @@ impl Workspace {
         built(self.images.join("coreos.raw"), "image")
     }
 
+    /// The boot entry of the built image: kernel and initrd as one program of EFI.
+    pub fn boot_entry(&self) -> Result<PathBuf> {
+        let files = std::fs::read_dir(&self.images).into_iter().flatten().flatten();
+        let entry = files.map(|file| file.path()).find(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with("coreos_") && name.ends_with(".efi")
+        });
+        built(entry.unwrap_or_else(|| self.images.join("coreos_VERSION.efi")), "image")
+    }
+
     /// The built program `name`.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         built(self.root.join("target/x86_64-unknown-linux-gnu/release").join(name), "image")

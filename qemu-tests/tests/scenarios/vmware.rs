@@ -42,7 +42,7 @@ bridges:
 
 pub(crate) fn run(lab: &Lab) -> Outcome {
     let mut checks = Checks::default();
-    let hardware = lab.hardware("vmware")?.of_vmware()?;
+    let hardware = lab.hardware("vmware")?.of_vmware(lab.workspace.boot_entry()?)?;
     let user_data = format!(
         "#cloud-config
 hostname: vmware
@@ -61,7 +61,7 @@ write_files:
         .firmware_string(credential("coreos.config", &user_data))
         .firmware_string(credential("coreos.network-config", &network_config()));
     let machine = hardware.boot(None)?;
-    let report = provisioning::wait(&machine, BOOT)?.report;
+    let report = provisioning::wait(&machine, BOOT + SETTLE)?.report;
     let troubles = report.trouble();
     checks.holds("it is provisioned", report.is_provisioned(), format_args!("{troubles:?}"));
     checks.holds("the source", report.source() == "credentials", report.source());
