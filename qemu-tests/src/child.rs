@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(10);
 const MESSAGE_LIMIT: usize = 2000;
 
 /// The Debian packages of the programs that are called here.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-img", "qemu-utils"),
     ("qemu-io", "qemu-utils"),
@@ -35,6 +35,7 @@ const PACKAGES: [(&str, &str); 11] = [
     ("scp", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("etcd", "etcd-server"),
+    ("systemd-nspawn", "systemd-container"),
     ("xorriso", "xorriso"),
     ("dump.erofs", "erofs-utils"),
     ("mcopy", "mtools"),

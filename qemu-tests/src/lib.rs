@@ -31,6 +31,9 @@ pub mod provisioning; // power-on → a machine as its config asks
 pub mod report; // its own words
 pub mod stages; // what took how long
 
+// Several systems at once.
+pub mod node; // the image's root tree, booted by systemd-nspawn
+
 // What all of them stand on.
 pub mod child; // processes that die with us
 pub mod deadline; // a moment by which

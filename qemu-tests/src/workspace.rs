@@ -55,6 +55,23 @@ impl Workspace {
         built(entry.unwrap_or_else(|| self.images.join("coreos_VERSION.efi")), "image")
     }
 
+    /// The built root, as a file system image.
+    pub fn root_image(&self) -> Result<PathBuf> {
+        let entries = std::fs::read_dir(&self.images).into_iter().flatten().flatten();
+        let mut roots: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "root"))
+            .collect();
+        // Of several versions the newest.
+        roots.sort();
+        built(roots.pop().unwrap_or_else(|| self.images.join("coreos.root")), "image")
+    }
+
+    /// Where nodes have their folders.
+    pub fn nodes(&self) -> PathBuf {
+        self.root.join("target/nodes")
+    }
+
     /// The built program `name`.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         built(self.root.join("target/x86_64-unknown-linux-gnu/release").join(name), "image")

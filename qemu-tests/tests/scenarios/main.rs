@@ -10,6 +10,7 @@
 mod article; // the config that all began with, and what a node made of it shows
 mod broken_config;
 mod checks; // what was wrong, all of it
+mod cluster; // machines that form one, and stay one
 mod dhcp;
 mod discovery; // a discovery service on the host
 mod flipped_byte;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         scenario("broken_config", broken_config::run),
         scenario("flipped_byte_in_a_file", flipped_byte::in_a_file),
         scenario("flipped_byte_in_the_superblock", flipped_byte::in_the_superblock),
+        scenario("cluster_on_nodes", cluster::run),
         scenario("update_and_back_from_bad_releases", update::run),
         scenario("update_killed", update::killed).with_ignored_flag(true),
         scenario("update_that_hangs", update::hanging).with_ignored_flag(true),
