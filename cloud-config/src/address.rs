@@ -80,7 +80,8 @@ fn longest(ip: IpAddr) -> u8 {
 /// one that holds a variable.
 #[must_use]
 pub fn config_static_addresses(config: &Config) -> Vec<Address> {
-    config
+    let described = config.network.iter().flat_map(|network| network.value.static_addresses());
+    let units = config
         .units
         .iter()
         .filter(|unit| unit.kind == UnitKind::Network && !unit.mask)
@@ -88,8 +89,8 @@ pub fn config_static_addresses(config: &Config) -> Vec<Address> {
         .flat_map(|unit| {
             unit.content.iter().chain(unit.drop_ins.iter().map(|drop_in| &drop_in.content))
         })
-        .flat_map(|content| addresses(content))
-        .collect()
+        .flat_map(|content| addresses(content));
+    units.chain(described).collect()
 }
 
 fn addresses(unit: &str) -> Vec<Address> {

@@ -2,6 +2,7 @@
 //! knowing where it was written.
 
 use crate::finding::Span;
+use crate::network::Network;
 
 /// A value and the place in the source it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Config {
     pub oem: Option<ServiceSettings>,
     /// `runcmd`, in order: each a command of a shell.
     pub runcmd: Vec<Spanned<String>>,
+    /// `network`: in place of what the platform says of it.
+    pub network: Option<Spanned<Network>>,
     /// `ntp`.
     pub ntp: Option<Ntp>,
     /// `timezone`: a name of the time zone database.

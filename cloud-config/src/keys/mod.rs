@@ -23,6 +23,7 @@ mod user;
 use crate::config::{Config, Spanned};
 use crate::decoder::{Decoder, Read};
 use crate::finding::{Finding, Findings, Severity, Span, quoted};
+use crate::network;
 use crate::outline::{Outline, Shape};
 use crate::source::Source;
 use crate::syntax::name;
@@ -100,6 +101,16 @@ const TOP: Table<Read<Draft>> = Table {
         key("runcmd", shell::SHAPE, "Commands that are run once.", |decoder, entry, draft| {
             draft.config.runcmd.extend(shell::commands(decoder, entry));
         }),
+        key(
+            "network",
+            Shape::Any,
+            "The network, as network-config has it: version 1 or 2.",
+            |decoder, entry, draft| {
+                let value = network::of_node(decoder, &entry.value);
+                let network = Some(Spanned { value, span: entry.key.span });
+                set(decoder, entry, &mut draft.config.network, network, |network| network.span);
+            },
+        ),
         key("ntp", clock::NTP_SHAPE, "Servers to set the clock by.", |decoder, entry, draft| {
             let ntp = clock::ntp(decoder, entry);
             let span = |ntp: &crate::config::Ntp| ntp.span;

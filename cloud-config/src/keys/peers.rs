@@ -73,7 +73,6 @@ pub const PEERS: &[OtherKey] = &[
         "leave it out: lists of all parts are joined, of single values the last counts",
     ),
     ci("migrate", NOTHING),
-    ci("network", "write `.network` units, or give a `network-config` beside the user-data"),
     ci("no_ssh_fingerprints", NOTHING),
     ci("output", "the journal has all output"),
     ci("package_reboot_if_required", "use `coreos.update`"),

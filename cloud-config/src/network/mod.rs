@@ -136,6 +136,12 @@ pub fn parse(format: Format, text: &str) -> (Network, Vec<Finding>) {
     (Network { interfaces }, findings.sorted())
 }
 
+/// Reads what stands under `network` of a configuration.
+pub(crate) fn of_node(decoder: &mut Decoder<'_>, node: &Node) -> Network {
+    let interfaces = network_config(decoder, node);
+    Network { interfaces: check::check(interfaces, &mut decoder.findings) }
+}
+
 /// Reads a network-config, on its own or under `network:`, by the version that it says it has.
 fn network_config(decoder: &mut Decoder<'_>, root: &Node) -> Vec<Placed> {
     let whole = Described(Some(root));

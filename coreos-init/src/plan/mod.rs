@@ -61,7 +61,7 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
     draft.clock(config);
     draft.trust(config);
     draft.storage(config);
-    draft.network();
+    draft.network(config);
     draft.services(config);
     draft.old_services(config);
     draft.commands(config);
@@ -77,7 +77,7 @@ pub fn rescue(config: &Config, context: &Context) -> Plan {
     draft.hostname(config);
     draft.accounts(config, false);
     draft.keys(config);
-    draft.network();
+    draft.network(config);
     let mut reachable = config.clone();
     reachable.units.retain(|unit| unit.kind == UnitKind::Network);
     draft.units(&reachable);

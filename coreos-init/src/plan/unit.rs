@@ -17,9 +17,15 @@ const NOWHERE: &str = "/dev/null";
 
 impl Draft<'_> {
     /// What the platform's network description became.
-    pub(super) fn network(&mut self) {
-        let origin = Origin { section: "network-config", span: None, entry: None };
-        for (name, content) in &self.context.network {
+    pub(super) fn network(&mut self, config: &Config) {
+        let (files, origin) = match &config.network {
+            Some(network) => (network.value.to_networkd(), at("network", network.span)),
+            None => {
+                let origin = Origin { section: "network-config", span: None, entry: None };
+                (self.context.network.clone(), origin)
+            }
+        };
+        for (name, content) in &files {
             if is_one_name(name) {
                 self.put_file(
                     format!("/run/systemd/network/{name}"),
