@@ -2,10 +2,12 @@
 # make image   only build the image                        make lint    rustfmt and clippy
 # make soak    what takes longer
 # make bench   how long things take                        make clean   remove what was built
-# make fuzz    damaged packages and images, for minutes
+# make fuzz    damaged packages, images and configurations, for minutes
 
 CONFIG    ?= examples/cloud-config.yaml
 IMAGE_DIR ?= target/image
+# For each target of fuzz/
+FUZZ_SECONDS ?= 60
 
 TARGET   := x86_64-unknown-linux-gnu
 PROGRAMS := target/$(TARGET)/release
@@ -41,6 +43,7 @@ bench: image
 
 fuzz: setup
 	cargo test --release --locked -p image --test damaged -- --ignored
+	fuzz/run $(FUZZ_SECONDS)
 
 image: programs
 	@$(PROGRAMS)/image build --output $(IMAGE_DIR)
