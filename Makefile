@@ -41,6 +41,7 @@ bench: image
 	@channels/bench.sh $(PROGRAMS) $(IMAGE_DIR) target/bench
 	@$(PROGRAMS)/machine bench --image $(IMAGE_DIR)/coreos.qcow2
 
+fuzz: PACKAGES := $(shell sed -e 's/\#.*//' host-packages.txt)
 fuzz: setup
 	cargo test --release --locked -p image --test damaged -- --ignored
 	fuzz/run $(FUZZ_SECONDS)
