@@ -242,7 +242,11 @@ fn main() -> ExitCode {
         Command::VerifyBuild(args) => args.build.json,
         Command::Tree(args) => args.build.json,
         Command::Export(args) => args.json,
-        Command::Keys(_) | Command::ConfigIso(_) | Command::Inspect(_) => false,
+        Command::Keys(_)
+        | Command::ConfigIso(_)
+        | Command::Sysext(_)
+        | Command::Diff(_)
+        | Command::Inspect(_) => false,
     };
     let cleanup = Cleanup::default();
     let done = watch_signals(&cleanup).map_err(AnyError::from).and_then(|()| match cli.command {
