@@ -233,7 +233,7 @@ impl Fill<'_> {
                 Err(error) => log::warn!("the running slot cannot be read: {error}"),
             }
         }
-        let from_net = plan.missing.iter().copied().collect::<Vec<_>>();
+        let from_net = plan.missing.to_vec();
         let mut needed: Vec<u64> = from_net.clone();
         needed.extend(plan.copies.iter().flat_map(|copy| copy.to..copy.to + copy.count));
         needed.sort_unstable();

@@ -61,7 +61,7 @@ impl Manager {
 /// The moment, in the words of update_engine.
 fn status(live: &Live, running: &str) -> Status {
     (
-        live.checked.map_or(0, |time| time.unix()),
+        live.checked.map_or(0, channels::time::Time::unix),
         match live.activity {
             Activity::Downloading | Activity::Verifying => live.progress,
             _ => 0.0,

@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn parts_that_are_close_are_fetched_together() {
         assert_eq!(runs(&[]), []);
-        assert_eq!(runs(&[3, 4, 5]), [3..6]);
+        assert_eq!(runs(&[3, 4, 5]), vec![3..6]);
         assert_eq!(runs(&[0, 17, 35]), [0..18, 35..36]);
     }
 

@@ -94,10 +94,10 @@ pub fn run(root: &Path, outside: Outside<'_>) -> Result<(), AgentError> {
     }
     let mut settled = false;
     while !outside.stop.load(Ordering::Relaxed) {
-        if let Ok(_lock) = Lock::take(&service.agent.run_directory(), "lock") {
-            if let Err(error) = service.tick(&outside, &mut settled) {
-                service.failed(&error, (outside.now)());
-            }
+        if let Ok(_lock) = Lock::take(&service.agent.run_directory(), "lock")
+            && let Err(error) = service.tick(&outside, &mut settled)
+        {
+            service.failed(&error, (outside.now)());
         }
         let mut slept = Duration::ZERO;
         while slept < TICK && !outside.stop.load(Ordering::Relaxed) {

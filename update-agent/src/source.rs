@@ -34,7 +34,7 @@ pub struct Source {
 
 #[derive(Debug)]
 enum Place {
-    Web { metadata: Http, targets: String, client: Client },
+    Web { metadata: Box<Http>, targets: String, client: Client },
     Directory { metadata: Directory, root: PathBuf },
 }
 
@@ -52,7 +52,7 @@ impl Source {
         let patient = http::Fetch { deadline, ..how.clone() };
         let client = Client::new(address, http::Fetch { limit: PIECE, ..patient })?;
         let place = Place::Web {
-            metadata: Http::new(address, how),
+            metadata: Box::new(Http::new(address, how)),
             targets: format!("{address}/targets"),
             client,
         };

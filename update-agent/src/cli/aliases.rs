@@ -131,7 +131,7 @@ fn status(live: &Live, running: &str) -> String {
     format!(
         "LAST_CHECKED_TIME={}\nPROGRESS={progress:.6}\nCURRENT_OP={operation}\n\
          NEW_VERSION={}\nNEW_SIZE={}\n",
-        live.checked.map_or(0, |time| time.unix()),
+        live.checked.map_or(0, channels::time::Time::unix),
         live.version.as_deref().unwrap_or(running),
         live.size,
     )
@@ -145,7 +145,7 @@ mod tests {
     fn the_slots_are_printed_as_before() {
         let slots = |holders: &[&str]| Slots {
             most: 2,
-            holders: holders.iter().map(|id| id.to_string()).collect(),
+            holders: holders.iter().map(ToString::to_string).collect(),
         };
         assert_eq!(semaphore(&slots(&[])), "Available: 2\nMax: 2\n");
         assert_eq!(semaphore(&slots(&["a", "b"])), "Available: 0\nMax: 2\n\nMACHINE ID\na\nb\n");

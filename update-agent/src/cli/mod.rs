@@ -23,7 +23,7 @@ type Outcome = Result<ExitCode, AgentError>;
 
 /// Runs what the words say. The first one is the name under which the program was called.
 pub fn run(words: &[String], outside: Outside<'_>) -> ExitCode {
-    let name = words.first().map(|word| Path::new(word)).and_then(Path::file_name);
+    let name = words.first().map(Path::new).and_then(Path::file_name);
     let name = name.and_then(|name| name.to_str()).unwrap_or_default();
     if let Some(done) = aliases::run(name, words.get(1..).unwrap_or_default(), outside) {
         return finish(done);
