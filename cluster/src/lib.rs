@@ -23,6 +23,7 @@ pub mod settings; // who is asked, as whom, for how long // what can go wrong, a
 pub mod client; // one request, whoever answers it
 pub mod entry; // what is stored, and what changed
 pub mod lease; // keys that go when their owner does
+pub mod machine; // where this machine's etcd is
 pub mod members; // who etcd consists of
 pub mod txn; // writes that happen only if nothing changed
 pub mod watch; // what is there, and what becomes of it
@@ -45,6 +46,7 @@ pub use client::Client;
 pub use entry::{Change, Entry, Event, Listing};
 pub use error::{Error, Result};
 pub use lease::{Lease, LeaseState};
+pub use machine::MachineCluster;
 pub use members::{Health, Member};
 pub use settings::{Settings, Tls};
 pub use txn::{Committed, Txn};

@@ -4,13 +4,14 @@
 //! alive beside everything else that the agent does, so nobody loses his turn by waiting.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use channels::time::Time;
+use cluster::machine::RUN;
 use cluster::reboot::{Outcome, Phase, RebootLock, Request, Ticket, local_member};
 use cluster::settings::Identity;
-use cluster::{Client, Settings, Tls};
+use cluster::{Client, MachineCluster, Settings, Tls};
 use tokio::runtime::Runtime;
 
 use crate::facts::Facts;
@@ -110,7 +111,11 @@ fn etcd_settings(lock: &Lock) -> (Settings, Settings) {
         false => settings.with_tls(tls.clone()),
     };
     let etcd = match lock.endpoints.is_empty() {
-        true => Settings::local(),
+        // A machine that has no etcd of its own was told where the others have theirs.
+        true => match MachineCluster::read(Path::new(RUN)) {
+            Some(cluster) => cluster.settings(),
+            None => Settings::local(),
+        },
         false => Settings::new(lock.endpoints.clone()),
     };
     (with(etcd), Settings::local())

@@ -14,11 +14,8 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use arguments::{Command, DiscoveryCommand, EtcdArguments, FleetlockCommand};
-use cluster::join::MachineCluster;
-use cluster::{Client, Settings, Tls};
-
-/// Where joining leaves what it has found.
-const RUN: &str = "/run/coreos";
+use cluster::machine::RUN;
+use cluster::{Client, MachineCluster, Settings, Tls};
 
 /// An error with its causes, for `main` to print.
 pub(crate) type Failed = Box<dyn Error>;

@@ -26,7 +26,6 @@ mod web; // the little HTTP that this takes
 pub use facts::{Facts, Peer};
 pub use intent::{Intent, Named, Way};
 pub use plan::{Step, decide};
-pub use records::{MachineCluster, RECORD, Role};
 pub use registry::Registry;
 
 use std::collections::BTreeMap;
@@ -38,6 +37,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::machine::{MachineCluster, Role};
 use crate::members::Member;
 use crate::settings::Settings;
 
@@ -110,7 +110,8 @@ pub async fn join(
             }
             Step::Client { endpoints } => {
                 let tls = intent.client_tls();
-                MachineCluster { role: Role::Client, endpoints, tls }.write(run)?;
+                let cluster = MachineCluster { role: Role::Client, endpoints, tls };
+                records::write_cluster(run, &cluster)?;
                 return Ok(Joined::Client);
             }
             Step::Refuse { why } => return Err(JoinError::Refused(why)),
@@ -168,7 +169,7 @@ pub async fn finish(environment: &BTreeMap<String, String>, run: &Path) -> Resul
         endpoints.clone_from(&intent.client_urls);
     }
     let tls = intent.client_tls();
-    MachineCluster { role: Role::Member, endpoints, tls }.write(run)?;
+    records::write_cluster(run, &MachineCluster { role: Role::Member, endpoints, tls })?;
     registry::formed(&intent);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::join::{MachineCluster, Role};
+use cluster::machine::{MachineCluster, Role};
 use cluster::testing::{Guarded, Program, debian12, debian13, free_ports};
 use cluster::{Client, Member, Settings};
 

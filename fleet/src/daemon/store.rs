@@ -1,8 +1,10 @@
 //! etcd, as this daemon uses it.
 
+use std::path::Path;
 use std::time::Duration;
 
-use cluster::{Client, Entry, Error, Txn};
+use cluster::machine::RUN;
+use cluster::{Client, Entry, Error, MachineCluster, Txn};
 
 use super::settings::Settings;
 use crate::model::{Key, Keys, World};
@@ -16,8 +18,14 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(settings: &Settings) -> Result<Store, Error> {
-        let mut to = cluster::Settings::new(settings.etcd_servers.iter().cloned())
-            .with_deadline(settings.etcd_request_timeout.max(Duration::from_secs(2)));
+        // A machine that has no etcd of its own was told where the others have theirs.
+        let told = MachineCluster::read(Path::new(RUN))
+            .filter(|_| settings.etcd_servers == Settings::default().etcd_servers);
+        let to = match told {
+            Some(cluster) => cluster.settings(),
+            None => cluster::Settings::new(settings.etcd_servers.iter().cloned()),
+        };
+        let mut to = to.with_deadline(settings.etcd_request_timeout.max(Duration::from_secs(2)));
         if settings.etcd_cafile.is_some() || settings.etcd_certfile.is_some() {
             let identity = settings.etcd_certfile.clone().zip(settings.etcd_keyfile.clone());
             to = to.with_tls(cluster::Tls {
