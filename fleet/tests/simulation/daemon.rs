@@ -185,23 +185,27 @@ impl Story {
                 Effect::Load(units) => {
                     for (unit, text) in units {
                         self.machines[m].files.insert(unit.clone(), text);
-                        self.soon(20, 200, Event::JobDone(m, boot, unit, code(Task::Load)));
+                        let job = self.machines[m].job(&unit);
+                        self.soon(20, 200, Event::JobDone(m, boot, unit, code(Task::Load), job));
                     }
                 }
                 Effect::Unload(units) => {
                     for unit in units {
-                        self.soon(20, 200, Event::JobDone(m, boot, unit, code(Task::Unload)));
+                        let job = self.machines[m].job(&unit);
+                        self.soon(20, 200, Event::JobDone(m, boot, unit, code(Task::Unload), job));
                     }
                 }
                 Effect::Start(unit) => {
                     self.check_start(m, &unit)?;
                     self.say(|| format!("{m} starts {unit}"));
                     self.machines[m].systemd.insert(unit.clone(), status("activating", "start"));
-                    self.soon(50, 2_000, Event::JobDone(m, boot, unit, code(Task::Start)));
+                    let job = self.machines[m].job(&unit);
+                    self.soon(50, 2_000, Event::JobDone(m, boot, unit, code(Task::Start), job));
                 }
                 Effect::Stop(unit) => {
                     self.say(|| format!("{m} stops {unit}"));
-                    self.soon(50, 2_000, Event::JobDone(m, boot, unit, code(Task::Stop)));
+                    let job = self.machines[m].job(&unit);
+                    self.soon(50, 2_000, Event::JobDone(m, boot, unit, code(Task::Stop), job));
                 }
                 Effect::PutState(unit, state) => {
                     self.machines[m].outbox.insert(unit, Some(state));
@@ -312,7 +316,12 @@ impl Story {
         self.machines[m].systemd.insert(unit.to_string(), new.clone());
         self.tell(m, Input::Status(unit.to_string(), new));
         if restarts {
-            self.soon(100, 1_000, Event::JobDone(m, boot, unit.to_string(), code(Task::Start)));
+            let job = self.machines[m].job(unit);
+            self.soon(
+                100,
+                1_000,
+                Event::JobDone(m, boot, unit.to_string(), code(Task::Start), job),
+            );
         }
         self.drive(m).expect("a crash starts nothing else");
     }

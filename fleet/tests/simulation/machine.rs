@@ -38,6 +38,8 @@ pub(crate) struct Machine {
     /// It is rebooting because it holds the reboot lock.
     pub(crate) rebooting: bool,
     pub(crate) wake: Option<u64>,
+    /// The newest job of each unit: it takes the place of those before it.
+    pub(crate) jobs: BTreeMap<String, u64>,
     /// Signs of life without an answer.
     pub(crate) misses: u32,
 }
@@ -67,6 +69,7 @@ impl Machine {
             agent_gone: false,
             rebooting: false,
             wake: None,
+            jobs: BTreeMap::new(),
             misses: 0,
         }
     }
@@ -78,6 +81,13 @@ impl Machine {
             .filter(|(_, status)| !status.is_down())
             .map(|(unit, _)| unit.as_str())
             .collect()
+    }
+
+    /// A new job of a unit.
+    pub(crate) fn job(&mut self, unit: &str) -> u64 {
+        let job = self.jobs.entry(unit.to_string()).or_default();
+        *job += 1;
+        *job
     }
 
     /// The power goes: everything but the disk.

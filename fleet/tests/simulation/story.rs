@@ -47,7 +47,7 @@ pub(crate) enum Event {
     Wake(usize, u64),
     Flush(usize, u64),
     Fetch(usize, u64, String),
-    JobDone(usize, u64, String, u8),
+    JobDone(usize, u64, String, u8, u64),
     Election(usize, u64),
     EngineWatch(usize, u64),
     EngineFlush(usize, u64),
@@ -190,7 +190,10 @@ impl Story {
             }
             Event::Flush(m, life) if self.lives(m, life) => self.flush(m),
             Event::Fetch(m, life, digest) if self.lives(m, life) => self.fetch(m, digest)?,
-            Event::JobDone(m, boot, unit, task) if self.machines[m].boot == boot => {
+            Event::JobDone(m, boot, unit, task, job)
+                if self.machines[m].boot == boot
+                    && self.machines[m].jobs.get(&unit) == Some(&job) =>
+            {
                 self.job_done(m, unit, task)?;
             }
             Event::Election(m, life) if self.lives(m, life) => self.election(m),
