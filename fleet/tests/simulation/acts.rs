@@ -170,8 +170,13 @@ impl Story {
                 self.soon(500, 90_000, Event::StoreUp(paused));
             }
             _ => {
-                let running: Vec<String> =
-                    self.machines[m].running().into_iter().map(str::to_string).collect();
+                let machine = &self.machines[m];
+                let running: Vec<String> = machine
+                    .running()
+                    .into_iter()
+                    .filter(|unit| !machine.busy.contains(*unit))
+                    .map(str::to_string)
+                    .collect();
                 if let Some(unit) = self.random.pick(&running).cloned() {
                     let restarts = self.random.percent(70);
                     self.say(|| format!("{unit} crashes on {m}, restarts: {restarts}"));

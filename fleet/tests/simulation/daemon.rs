@@ -281,6 +281,7 @@ impl Story {
     /// systemd has done something; the agent hears of it if it lives.
     pub(super) fn job_done(&mut self, m: usize, unit: String, code: u8) -> Result<(), String> {
         let broken = self.is_broken(m, &unit);
+        self.machines[m].busy.remove(&unit);
         let machine = &mut self.machines[m];
         let (task, result, new) = match code {
             0 => {

@@ -40,6 +40,8 @@ pub(crate) struct Machine {
     pub(crate) wake: Option<u64>,
     /// The newest job of each unit: it takes the place of those before it.
     pub(crate) jobs: BTreeMap<String, u64>,
+    /// The units with a job under way.
+    pub(crate) busy: BTreeSet<String>,
     /// Signs of life without an answer.
     pub(crate) misses: u32,
 }
@@ -70,6 +72,7 @@ impl Machine {
             rebooting: false,
             wake: None,
             jobs: BTreeMap::new(),
+            busy: BTreeSet::new(),
             misses: 0,
         }
     }
@@ -87,6 +90,7 @@ impl Machine {
     pub(crate) fn job(&mut self, unit: &str) -> u64 {
         let job = self.jobs.entry(unit.to_string()).or_default();
         *job += 1;
+        self.busy.insert(unit.to_string());
         *job
     }
 
@@ -95,6 +99,7 @@ impl Machine {
         self.powered = false;
         self.boot += 1;
         self.systemd.clear();
+        self.busy.clear();
         self.files.clear();
         self.kill_agent();
     }
