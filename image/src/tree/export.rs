@@ -85,8 +85,9 @@ mod tests {
         tree.insert("lib", Node::symlink("usr/lib")).unwrap();
         tree.insert("null", Node::new(0o666, Kind::CharDevice { major: 1, minor: 3 })).unwrap();
         tree.insert("tmp", Node::directory(0o1777)).unwrap();
-        let file = tempfile::tempfile().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
         write_tar(&tree, 77, &file).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
         let back = Tree::from_tar(file).unwrap();
         assert!(back.times.values().all(|time| *time == 77));
         let show = |tree: &Tree| {
