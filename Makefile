@@ -40,6 +40,7 @@ bench: image
 	@cargo build --release --locked -p channels --example delta-bench
 	@channels/bench.sh $(PROGRAMS) $(IMAGE_DIR) target/bench
 	@$(PROGRAMS)/machine bench --image $(IMAGE_DIR)/coreos.qcow2
+	@cargo bench --locked -q -p fleet --bench cluster
 
 fuzz: PACKAGES := $(shell sed -e 's/\#.*//' host-packages.txt)
 fuzz: setup
