@@ -103,7 +103,14 @@ fn install(lock: &Lock, store: &Store, directory: &Path) -> FromTar {
             control.paragraph
         );
     }
+    // By the name of the suite the installer finds what is essential.
+    let (size, digest) = (index.len(), image::digest::of_bytes(index.as_bytes()));
+    let release = format!(
+        "Suite: trixie\nCodename: trixie\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n\
+         SHA256:\n {digest} {size} Packages\n"
+    );
     fs::write(archive.join("Packages"), index).unwrap();
+    fs::write(archive.join("Release"), release).unwrap();
     let tar = directory.join("root.tar");
     let root = nix::unistd::geteuid().is_root();
     let mut command = match root {

@@ -108,7 +108,8 @@ fn a_build_is_verified_by_building_it_again() {
         Run::of(project.command().args(["verify-build", "output"]).args(arguments))
     };
     let run = verify(&project).succeeded();
-    assert_eq!(run.stdout, "identical: 6 files\n");
+    let files = project.names("output").len() - 1;
+    assert_eq!(run.stdout, format!("identical: {files} files\n"));
     assert!(!project.path("output.rebuilt").exists());
 
     // One byte of the root, in both of the files that have it.
@@ -118,7 +119,7 @@ fn a_build_is_verified_by_building_it_again() {
     let place = bytes.windows(4096).position(|window| window == &root[..4096]).unwrap();
     bytes[place + 5000] ^= 1;
     fs::write(&raw, bytes).unwrap();
-    let run = verify(&project).failed("1 of 6 files are not as they were built");
+    let run = verify(&project).failed(&format!("1 of {files} files are not as they were built"));
     assert!(run.stdout.contains("coreos.raw: differs\n  1 bytes from "), "{}", run.stdout);
     assert!(run.stdout.contains(", in root-a from 0x1388"), "{}", run.stdout);
 
