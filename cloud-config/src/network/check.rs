@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Placed;
 use super::interface::{Interface, Kind, NO_VLAN, Vlan};
+use super::values::{self, ENTRY};
 use crate::finding::{Finding, Findings, quoted};
 
 /// The interfaces that make sense together. A member or parent of which nothing is said is an
@@ -22,7 +23,7 @@ pub(super) fn check(placed: Vec<Placed>, findings: &mut Findings) -> Vec<Interfa
         }
         if let Kind::Vlan(Vlan { id: number, link }) = &interface.kind {
             let missing = if *number == NO_VLAN { "number" } else { "link" };
-            if *number == NO_VLAN || link.is_empty() || *link == id {
+            if *number == NO_VLAN || !values::is_name(link, ENTRY) || *link == id {
                 let message = format!("the VLAN {} has no {missing}", quoted(&id));
                 findings.push(
                     Finding::error(span, message).with_hint("such as `id: 5` and `link: eth0`"),
@@ -32,6 +33,12 @@ pub(super) fn check(placed: Vec<Placed>, findings: &mut Findings) -> Vec<Interfa
         }
         let mut members = interface.members().to_vec();
         members.retain(|member| {
+            // It becomes the name of an interface of its own, and with that of a file.
+            if !values::is_name(member, ENTRY) {
+                let message = format!("{} cannot be the name of a member", quoted(member));
+                findings.push(Finding::error(span, message));
+                return false;
+            }
             let free = *member != id && taken.insert(member.clone());
             if !free {
                 let message = format!("{} is a member already", quoted(member));

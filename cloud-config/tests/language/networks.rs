@@ -104,7 +104,7 @@ config:
 
 #[test]
 fn what_machines_wrote_and_makes_no_sense_is_left_out_and_told() {
-    let cases: [(Format, &str, &[&str]); 6] = [
+    let cases: [(Format, &str, &[&str]); 7] = [
         (Format::OpenStack, "{", &["1:1: error:"]),
         (
             Format::OpenStack,
@@ -117,6 +117,13 @@ fn what_machines_wrote_and_makes_no_sense_is_left_out_and_told() {
             Format::Guestinfo,
             "interface.0.ip.0.address=10.0.0.5\ninterface.1.dhcp=yes\nx\n",
             &["`10.0.0.5` is not an address with a prefix", "neither name nor mac", "KEY=VALUE"],
+        ),
+        // Names that would be paths of files.
+        (
+            Format::Debian,
+            "iface bond0 inet manual\n  bond-slaves ../../x eth0\niface vlan5 inet manual\n  \
+             vlan-id 5\n  vlan-raw-device /x\n",
+            &["`../../x` cannot be the name of a member", "the VLAN `vlan5` has no link"],
         ),
         (
             Format::Debian,
