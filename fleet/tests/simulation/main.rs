@@ -46,7 +46,7 @@ fn seeds() {
         }
         return;
     }
-    let seeds = number("FLEET_SEEDS").unwrap_or(400);
+    let seeds = number("FLEET_SEEDS").unwrap_or(2000);
     let machines = number("FLEET_MACHINES").unwrap_or(0) as usize;
     let first = number("FLEET_FIRST").unwrap_or(1);
     let threads = 2; // as many as CI has
