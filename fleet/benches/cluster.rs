@@ -258,11 +258,7 @@ async fn large() {
         }
     }
     times.sort_by(f64::total_cmp);
-    row(
-        "a changed unit reaches its machine, ms p50",
-        &format!("{:.1}", times[50]),
-        "not measured",
-    );
+    row("a changed unit reaches its machine, ms p50", &format!("{:.1}", times[50]), "not measured");
     row("a changed unit reaches its machine, ms p99", &format!("{:.1}", times[98]), "");
     drop(kept);
 }

@@ -316,7 +316,8 @@ mod tests {
             }
         }
         assert_eq!(at, bytes.len());
-        assert_eq!(kinds, [1, 1, 1, 1, 2, 3, 0], "tables, directory, footer, end");
+        // The third 32 MiB are empty and have no table.
+        assert_eq!(kinds, [1, 1, 1, 2, 3, 0], "tables, directory, footer, end");
         assert!(grains > 30, "{grains}");
         // The footer is the header with the directory's place.
         let footer = &bytes[bytes.len() - 1024..bytes.len() - 512];
