@@ -177,7 +177,7 @@ fn fleetctl_reads_as_fleets() {
     assert_eq!(run(&["submit", "web@.service"]).1, "Unit web@.service inactive\n");
     let (code, out, errors) = run(&["start", "web@1", "web@2"]);
     assert_eq!(code, Some(0), "{errors}");
-    assert!(out.starts_with("Unit web@1.service launched on 0000000"), "{out}");
+    assert!(out.contains("\nUnit web@1.service launched on 0000000"), "{out}");
     assert_eq!(run(&["cat", "web@1"]).1, body);
     machines.wait("both are shown", || run(&["list-units", "--no-legend"]).1.lines().count() == 2);
     let units = run(&["list-units"]).1;
