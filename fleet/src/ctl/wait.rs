@@ -182,7 +182,7 @@ impl Reasons {
         if let Ok(Some(why)) = cluster.why(unit)
             && why.verdict != self.last
         {
-            note(&format!("{unit}: {}", why.verdict));
+            note(&why.verdict);
             self.last = why.verdict;
         }
     }

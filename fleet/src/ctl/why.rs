@@ -28,7 +28,7 @@ pub(super) fn run(cluster: &Cluster, arguments: &Arguments) -> Result<u8, CtlErr
 }
 
 fn text(cluster: &Cluster, why: &Why) -> String {
-    let mut text = format!("{}: {}\n", why.unit, why.verdict);
+    let mut text = format!("{}\n", why.verdict);
     for place in &why.places {
         let machine = cluster.legend(&place.machine, false);
         text.push_str(&format!("  on {machine}: {}, {}\n", place.state, place.why));

@@ -112,7 +112,7 @@ fn verdict(world: &World, name: &str, desired: Desired, job: &Job, places: &[Pla
             format!("{name} should be inactive, and is")
         }
         [] => match world.machines.values().any(|host| host.info.is_some()) {
-            true => format!("{name} is on no machine: none can run it, see below"),
+            true => format!("{name} is on no machine: none can run it"),
             false => "there is no machine".to_string(),
         },
         [place] if place.order == "release" => {
