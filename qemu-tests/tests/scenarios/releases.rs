@@ -95,6 +95,8 @@ impl Publisher {
             + &format!("\n[update]\nroot = \"{root}\"\n");
         let manifest = self.folder.join(format!("{version}.toml"));
         fs::write(&manifest, text).map_err(Error::file("write", &manifest))?;
+        let lock = self.folder.join(format!("{version}.lock"));
+        fs::copy(base.with_extension("lock"), &lock).map_err(Error::file("write", &lock))?;
         let mut build = Command::new(self.workspace.program("image")?);
         build.current_dir(project).arg("build").arg("--manifest").arg(&manifest);
         build.arg("--output").arg(&output).args(["--version", version, "--no-qcow2"]);
