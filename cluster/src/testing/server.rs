@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -17,12 +18,22 @@ const START: Duration = Duration::from_secs(60);
 /// Somebody else may take a port between our finding it free and etcd's taking it.
 const ATTEMPTS: u32 = 3;
 
-/// Ports of the loopback address that are free now.
+/// Ports that the kernel gives to no connection on its way out, so that one found free
+/// stays free: members connect to each other all the time, and their restarts need theirs back.
+const PORTS: std::ops::Range<u16> = 10_000..32_768;
+
+/// Ports of the loopback address that are free now, none of them given before by this process.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-    listeners.map(|listener| {
-        let listener = listener.expect("a free port");
-        listener.local_addr().expect("its number").port()
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Two test programs that run at the same time begin at different places.
+    let first = process::id() as usize * 61;
+    [(); N].map(|()| {
+        let mut candidates = PORTS.map(|_| {
+            let step = NEXT.fetch_add(1, Ordering::Relaxed);
+            PORTS.start + ((first + step) % PORTS.len()) as u16
+        });
+        let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        candidates.find(free).expect("a free port")
     })
 }
 
