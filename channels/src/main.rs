@@ -2,7 +2,6 @@
 
 mod cli;
 
-use std::error::Error;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -15,12 +14,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  caused by: {error}");
-                cause = error.source();
-            }
+            eprintln!("{}", host::error::report(&error));
             ExitCode::FAILURE
         }
     }

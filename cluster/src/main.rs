@@ -22,12 +22,7 @@ fn main() -> ExitCode {
     match runtime.block_on(cli::run(arguments, environment(), now)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  caused by: {error}");
-                cause = error.source();
-            }
+            eprintln!("{}", host::error::report(&*error));
             ExitCode::FAILURE
         }
     }

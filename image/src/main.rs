@@ -302,17 +302,9 @@ fn stop_children() {
 }
 
 fn tell(error: &dyn StdError, json: bool) {
-    let mut causes = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
-    eprintln!("error: {error}");
-    for cause in &causes {
-        eprintln!("  caused by: {cause}");
-    }
+    eprintln!("{}", host::error::report(error));
     if json {
+        let causes = host::error::causes(error).map(ToString::to_string).collect();
         Event::Error { message: &error.to_string(), caused_by: causes }.print();
     }
 }

@@ -2,7 +2,6 @@
 //! notice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -37,7 +36,7 @@ pub fn audit(repository: &Repository, now: Time) -> Result<Audit, PublishError> 
     let state = repository.load()?;
     let mut audit = Audit::default();
     if let Err(error) = repository.check(now) {
-        audit.errors.push(chain(&error));
+        audit.errors.push(host::error::chain(&error));
     }
     audit.check_expiries(&state, now);
     audit.check_keys(&state);
@@ -132,7 +131,7 @@ impl Audit {
                 let path = offer.path(Part::Manifest);
                 self.errors.push(format!("{path} has another root hash than is signed for it"));
             }
-            Err(error) => self.errors.push(chain(&error)),
+            Err(error) => self.errors.push(host::error::chain(&error)),
         }
     }
 
@@ -187,14 +186,4 @@ fn files_below(root: &Path) -> Vec<String> {
     }
     found.sort();
     found
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -1,6 +1,5 @@
 //! `fleetctl`: runs units on the machines of a cluster.
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -24,12 +23,7 @@ fn main() -> ExitCode {
     match run(arguments, &user()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  caused by: {error}");
-                cause = error.source();
-            }
+            eprintln!("{}", host::error::report(&error));
             ExitCode::FAILURE
         }
     }
