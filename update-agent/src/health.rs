@@ -17,8 +17,11 @@ const COMMAND_LIMIT: &str = "60";
 /// What a program of the gate exits with if waiting is of no use.
 const HOPELESS: i32 = 100;
 
-/// Between two looks.
-pub const INTERVAL: Duration = Duration::from_secs(2);
+/// How long to wait before the next look: the longer it has lasted, the longer. A look is not
+/// free, and what is looked at is a machine that is busy with starting.
+pub fn interval(passed: Duration) -> Duration {
+    (passed / 4).clamp(Duration::from_secs(1), Duration::from_secs(15))
+}
 
 /// Something that must be so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,23 +77,37 @@ pub fn told(findings: &[Finding]) -> String {
 
 /// Asks the service manager for the states of the units that must be active.
 pub fn units(names: &[String]) -> Vec<Finding> {
-    let ask = |name: &String| {
-        let mut command = Command::new("systemctl");
-        command.args(["show", "--property=ActiveState,SubState,Result", "--", name]);
-        let problem = match run(&mut command) {
-            Ok(output) => unit_problem(&String::from_utf8_lossy(&output.stdout)),
-            Err(error) => Some(host::error::chain(&error)),
-        };
-        Finding { name: name.clone(), problem, hopeless: false }
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let mut command = Command::new("systemctl");
+    command.args(["show", "--property=ActiveState,SubState,Result", "--"]).args(names);
+    let problems = match run(&mut command) {
+        Ok(output) => unit_problems(&String::from_utf8_lossy(&output.stdout), names.len()),
+        Err(error) => vec![Some(host::error::chain(&error)); names.len()],
     };
-    names.iter().map(ask).collect()
+    let finding =
+        |(name, problem): (&String, _)| Finding { name: name.clone(), problem, hopeless: false };
+    names.iter().zip(problems).map(finding).collect()
+}
+
+/// What is wrong with each of so many units, whose properties are shown in this order with empty
+/// lines between them. What is not shown is not well.
+fn unit_problems(shown: &str, count: usize) -> Vec<Option<String>> {
+    let not_shown = || Some("systemctl does not speak of it".to_owned());
+    let mut problems: Vec<_> = shown.trim().split("\n\n").map(unit_problem).collect();
+    problems.resize_with(count, not_shown);
+    problems
 }
 
 /// What is wrong with a unit, by the properties that systemctl shows.
 fn unit_problem(properties: &str) -> Option<String> {
     let property =
         |name: &str| properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    let (state, detail) = (property("ActiveState")?, property("SubState").unwrap_or_default());
+    let Some(state) = property("ActiveState") else {
+        return Some("its state is not known".to_owned());
+    };
+    let detail = property("SubState").unwrap_or_default();
     match (state, property("Result")) {
         ("active", _) => None,
         (state, Some(result)) if result != "success" => Some(format!("{state} ({result})")),
@@ -174,6 +191,10 @@ mod tests {
         ] {
             assert_eq!(unit_problem(shown).as_deref(), expected, "{shown}");
         }
+        let shown = "ActiveState=active\n\nActiveState=failed\nSubState=x\n\n\n";
+        let problems = unit_problems(shown, 3);
+        assert_eq!(problems[..2], [None, Some("failed (x)".to_owned())]);
+        assert!(problems[2].is_some() && unit_problems("", 1)[0].is_some());
     }
 
     #[test]

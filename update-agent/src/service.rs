@@ -453,7 +453,7 @@ pub fn health(root: &Path, outside: Outside<'_>) -> Result<bool, AgentError> {
         if outside.stop.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        sleep(health::INTERVAL);
+        sleep(health::interval(begin.elapsed()));
     }
     let _lock = busy(&agent)?;
     agent.reload()?;
