@@ -6,22 +6,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
+use ring::digest::{Context, SHA256, digest};
 
 /// The digest of some bytes.
 pub fn of_bytes(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex(digest(&SHA256, bytes).as_ref())
 }
 
 /// The digest of a file. `advance` is told how many bytes were read.
 pub fn of_file(path: &Path, mut advance: impl FnMut(u64)) -> io::Result<String> {
     let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
+    let mut hasher = Context::new(&SHA256);
     let mut buffer = vec![0; 1 << 20];
     loop {
         let count = file.read(&mut buffer)?;
         if count == 0 {
-            return Ok(hex(&hasher.finalize()));
+            return Ok(hex(hasher.finish().as_ref()));
         }
         hasher.update(&buffer[..count]);
         advance(count as u64);
@@ -31,12 +31,12 @@ pub fn of_file(path: &Path, mut advance: impl FnMut(u64)) -> io::Result<String> 
 /// The digest of everything in a directory: names, permissions, contents and
 /// targets of links. A directory that is not there has none.
 pub fn of_directory(path: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
+    let mut hasher = Context::new(&SHA256);
     add(path, &mut hasher)?;
-    Ok(hex(&hasher.finalize()))
+    Ok(hex(hasher.finish().as_ref()))
 }
 
-fn add(path: &Path, hasher: &mut Sha256) -> io::Result<()> {
+fn add(path: &Path, hasher: &mut Context) -> io::Result<()> {
     let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
@@ -49,14 +49,14 @@ fn add(path: &Path, hasher: &mut Sha256) -> io::Result<()> {
         } else {
             String::new()
         };
-        hasher.update((name.len() as u64).to_le_bytes());
+        hasher.update(&(name.len() as u64).to_le_bytes());
         hasher.update(name.as_bytes());
-        hasher.update(metadata.mode().to_le_bytes());
-        hasher.update(content);
+        hasher.update(&metadata.mode().to_le_bytes());
+        hasher.update(content.as_bytes());
         if metadata.is_dir() {
             add(&path, hasher)?;
             // Where a directory ends: what follows is beside it.
-            hasher.update(u64::MAX.to_le_bytes());
+            hasher.update(&u64::MAX.to_le_bytes());
         }
     }
     Ok(())

@@ -21,7 +21,9 @@ use std::str::FromStr;
 use thiserror::Error;
 
 pub use superblock::{MAX_SALT, Superblock};
-pub use tree::{BlockHasher, Hash, build, check, check_tree, leaves, partition_size};
+pub use tree::{
+    BlockHasher, Earlier, Hash, build, build_after, check, check_tree, leaves, partition_size,
+};
 
 use crate::guid::from_hex;
 

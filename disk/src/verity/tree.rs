@@ -1,11 +1,12 @@
 //! The hash tree: its shape, how it is built in one pass, how a block is
 //! checked against it.
 
+use std::fmt;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::thread;
 
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, SHA256};
 
 use super::{BLOCK, RootHash, Superblock, VerityError};
 
@@ -65,8 +66,18 @@ pub fn build(
     data: &mut impl Read,
     out: &mut (impl Write + Seek),
 ) -> Result<RootHash, VerityError> {
+    build_after(None, superblock, data, out)
+}
+
+/// As [`build`], with the same result; what is the same as `earlier` is not hashed again.
+pub fn build_after(
+    mut earlier: Option<Earlier<'_>>,
+    superblock: &Superblock,
+    data: &mut impl Read,
+    out: &mut (impl Write + Seek),
+) -> Result<RootHash, VerityError> {
     superblock.check()?;
-    let hasher = Sha256::new_with_prefix(&superblock.salt);
+    let hasher = BlockHasher::new(superblock);
     let mut tree = Builder::new(&hasher, superblock.data_blocks, out);
     let mut chunk = vec![0; CHUNK_BLOCKS * BLOCK as usize];
     let mut hashes = [[0; HASH]; CHUNK_BLOCKS];
@@ -80,7 +91,8 @@ pub fn build(
             }
             _ => VerityError::ReadData { source },
         })?;
-        hash_blocks(&hasher, chunk, &mut hashes[..blocks]);
+        let known = earlier.as_mut().map_or(Known::default(), |earlier| earlier.next(blocks));
+        hasher.hash_unknown(chunk, known, &mut hashes[..blocks]);
         for hash in &hashes[..blocks] {
             tree.push(0, *hash)?;
         }
@@ -94,47 +106,123 @@ pub fn build(
     Ok(root)
 }
 
-/// Hashes every block of `data`, one half of them on a second core.
-fn hash_blocks(hasher: &Sha256, data: &[u8], hashes: &mut [Hash]) {
-    let hash_all = |data: &[u8], hashes: &mut [Hash]| {
-        for (hash, block) in hashes.iter_mut().zip(data.chunks_exact(BLOCK as usize)) {
-            *hash = hash_block(hasher, block);
-        }
-    };
-    if hashes.len() < CHUNK_BLOCKS {
-        return hash_all(data, hashes);
-    }
-    let half = hashes.len() / 2;
-    let (first_data, second_data) = data.split_at(half * BLOCK as usize);
-    let (first, second) = hashes.split_at_mut(half);
-    thread::scope(|scope| {
-        scope.spawn(|| hash_all(second_data, second));
-        hash_all(first_data, first);
-    });
+/// Data that was hashed before, and its hashes.
+pub struct Earlier<'a> {
+    data: &'a mut dyn Read,
+    leaves: std::vec::IntoIter<Hash>,
+    chunk: Vec<u8>,
+    known: Vec<Hash>,
 }
 
-fn hash_block(salted: &Sha256, block: &[u8]) -> Hash {
-    salted.clone().chain_update(block).finalize().into()
+impl fmt::Debug for Earlier<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Earlier({} blocks)", self.leaves.len())
+    }
+}
+
+impl<'a> Earlier<'a> {
+    /// What was under the `tree` with this root hash, if it was salted as `superblock` says; none
+    /// if it was not, or if the tree is not whole. `data` is trusted to be what was hashed.
+    pub fn new(
+        superblock: &Superblock,
+        root: &RootHash,
+        data: &'a mut dyn Read,
+        tree: &mut (impl Read + Seek),
+    ) -> Option<Earlier<'a>> {
+        tree.rewind().ok()?;
+        let theirs = Superblock::read(tree).ok()?;
+        if theirs.salt != superblock.salt || !check_tree(&theirs, root, tree).ok()? {
+            return None;
+        }
+        let range = leaves(theirs.data_blocks);
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
+        tree.seek(SeekFrom::Start(range.start)).and_then(|_| tree.read_exact(&mut bytes)).ok()?;
+        let leaves: Vec<Hash> = bytes.as_chunks().0.to_vec();
+        let (chunk, known) = (Vec::new(), Vec::new());
+        Some(Earlier { data, leaves: leaves.into_iter(), chunk, known })
+    }
+
+    /// The next blocks, as many of these as there are.
+    fn next(&mut self, blocks: usize) -> Known<'_> {
+        self.known.clear();
+        self.known.extend(self.leaves.by_ref().take(blocks));
+        self.chunk.resize(self.known.len() * BLOCK as usize, 0);
+        if self.data.read_exact(&mut self.chunk).is_err() {
+            // Nothing is known of this nor of what follows.
+            (self.known, self.chunk, self.leaves) = Default::default();
+        }
+        Known { data: &self.chunk, hashes: &self.known }
+    }
+}
+
+/// Blocks whose hashes are known.
+#[derive(Clone, Copy, Default)]
+struct Known<'a> {
+    data: &'a [u8],
+    hashes: &'a [Hash],
+}
+
+impl<'a> Known<'a> {
+    fn split_at(self, blocks: usize) -> (Known<'a>, Known<'a>) {
+        let blocks = blocks.min(self.hashes.len());
+        let (first, second) = self.data.split_at(blocks * BLOCK as usize);
+        let (first_hashes, second_hashes) = self.hashes.split_at(blocks);
+        (Known { data: first, hashes: first_hashes }, Known { data: second, hashes: second_hashes })
+    }
 }
 
 /// Hashes data blocks as the tree does.
-#[derive(Debug, Clone)]
-pub struct BlockHasher(Sha256);
+#[derive(Clone)]
+pub struct BlockHasher(Context);
+
+impl fmt::Debug for BlockHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BlockHasher")
+    }
+}
 
 impl BlockHasher {
     /// For the blocks below a tree.
     pub fn new(superblock: &Superblock) -> BlockHasher {
-        BlockHasher(Sha256::new_with_prefix(&superblock.salt))
+        let mut salted = Context::new(&SHA256);
+        salted.update(&superblock.salt);
+        BlockHasher(salted)
     }
 
     /// The hash of one block of [`BLOCK`] bytes.
     pub fn hash(&self, block: &[u8]) -> Hash {
-        hash_block(&self.0, block)
+        let mut context = self.0.clone();
+        context.update(block);
+        context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 
     /// The hashes of all blocks of `data`, many of them on two cores; `hashes` has one for each.
     pub fn hash_all(&self, data: &[u8], hashes: &mut [Hash]) {
-        hash_blocks(&self.0, data, hashes);
+        self.hash_unknown(data, Known::default(), hashes);
+    }
+
+    /// As [`BlockHasher::hash_all`], with the hashes taken from `known` where the data is the same.
+    fn hash_unknown(&self, data: &[u8], known: Known<'_>, hashes: &mut [Hash]) {
+        let each = |data: &[u8], known: Known<'_>, hashes: &mut [Hash]| {
+            let mut known = known.data.chunks_exact(BLOCK as usize).zip(known.hashes);
+            for (hash, block) in hashes.iter_mut().zip(data.chunks_exact(BLOCK as usize)) {
+                *hash = match known.next() {
+                    Some((same, hash)) if same == block => *hash,
+                    _ => self.hash(block),
+                };
+            }
+        };
+        if hashes.len() < CHUNK_BLOCKS {
+            return each(data, known, hashes);
+        }
+        let half = hashes.len() / 2;
+        let (first_data, second_data) = data.split_at(half * BLOCK as usize);
+        let (first_known, second_known) = known.split_at(half);
+        let (first, second) = hashes.split_at_mut(half);
+        thread::scope(|scope| {
+            scope.spawn(|| each(second_data, second_known, second));
+            each(first_data, first_known, first);
+        });
     }
 }
 
@@ -154,7 +242,7 @@ pub fn check_tree(
     tree: &mut (impl Read + Seek),
 ) -> Result<bool, VerityError> {
     superblock.check()?;
-    let hasher = Sha256::new_with_prefix(&superblock.salt);
+    let hasher = BlockHasher::new(superblock);
     let levels = levels(superblock.data_blocks);
     let mut read = |block: u64, node: &mut [u8; BLOCK as usize]| {
         tree.seek(SeekFrom::Start(block * BLOCK))
@@ -165,7 +253,7 @@ pub fn check_tree(
     for (level, parent) in levels.iter().zip(levels.iter().skip(1).map(Some).chain([None])) {
         for index in 0..level.blocks {
             read(level.first_block + index, &mut node)?;
-            let hash = hash_block(&hasher, &node);
+            let hash = hasher.hash(&node);
             let Some(parent) = parent else {
                 if hash != root.0 {
                     return Ok(false);
@@ -186,7 +274,7 @@ pub fn check_tree(
 
 /// A tree being built from its leaves upwards, one open block per level.
 struct Builder<'a, W> {
-    hasher: &'a Sha256,
+    hasher: &'a BlockHasher,
     levels: Vec<OpenBlock>,
     /// Hash of the single block above everything, once known.
     root: Option<Hash>,
@@ -202,7 +290,7 @@ struct OpenBlock {
 }
 
 impl<'a, W: Write + Seek> Builder<'a, W> {
-    fn new(hasher: &'a Sha256, data_blocks: u64, out: &'a mut W) -> Self {
+    fn new(hasher: &'a BlockHasher, data_blocks: u64, out: &'a mut W) -> Self {
         let levels = levels(data_blocks)
             .iter()
             .map(|level| OpenBlock {
@@ -234,7 +322,7 @@ impl<'a, W: Write + Seek> Builder<'a, W> {
         self.out.write_all(&open.hashes).map_err(write)?;
         open.block += 1;
         self.position = Some(open.block);
-        let hash = hash_block(self.hasher, &open.hashes);
+        let hash = self.hasher.hash(&open.hashes);
         open.hashes.clear();
         self.push(level + 1, hash)
     }
@@ -263,8 +351,8 @@ pub fn check(
     if index >= blocks {
         return Err(VerityError::NoSuchBlock { index, blocks });
     }
-    let hasher = Sha256::new_with_prefix(&superblock.salt);
-    let mut hash = hash_block(&hasher, data);
+    let hasher = BlockHasher::new(superblock);
+    let mut hash = hasher.hash(data);
     let mut index = index;
     let mut node = [0; BLOCK as usize];
     for level in levels(blocks) {
@@ -276,7 +364,7 @@ pub fn check(
         if node[at..at + HASH] != hash {
             return Ok(false);
         }
-        hash = hash_block(&hasher, &node);
+        hash = hasher.hash(&node);
         index /= FANOUT;
     }
     Ok(hash == root.0)
@@ -316,6 +404,42 @@ mod tests {
         ] {
             assert_eq!(levels(data_blocks), expected, "{data_blocks} blocks");
         }
+    }
+
+    #[test]
+    fn what_an_earlier_build_knows_changes_nothing_of_the_tree() {
+        let data = |blocks: u64| (0..blocks).flat_map(block).collect::<Vec<u8>>();
+        let (old, root, tree) = built(3000);
+        for (blocks, changed) in [(3000, vec![]), (2500, vec![7, 1030]), (4200, vec![0, 2999])] {
+            let mut new = data(blocks);
+            changed.iter().for_each(|block| new[block * BLOCK as usize] ^= 1);
+            let superblock = Superblock::new(Guid::NIL, b"salt", blocks).unwrap();
+            let mut plain = Cursor::new(Vec::new());
+            let wanted = build(&superblock, &mut new.as_slice(), &mut plain).unwrap();
+            // The second one is cut short, which is less known and nothing else.
+            for length in [3000, 1500] {
+                let before = data(length);
+                let mut before = before.as_slice();
+                let tree = &mut Cursor::new(&tree);
+                let earlier = Earlier::new(&superblock, &root, &mut before, tree).unwrap();
+                let mut out = Cursor::new(Vec::new());
+                let found =
+                    build_after(Some(earlier), &superblock, &mut new.as_slice(), &mut out).unwrap();
+                assert!(found == wanted && out.get_ref() == plain.get_ref(), "{blocks} blocks");
+            }
+        }
+        let mut nothing = std::io::empty();
+        let mut other = |salt: &[u8], root: &RootHash, tree: &[u8]| {
+            let superblock = Superblock::new(Guid::NIL, salt, 3000).unwrap();
+            Earlier::new(&superblock, root, &mut nothing, &mut Cursor::new(tree)).is_some()
+        };
+        let mut damaged = tree.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert!(other(&old.salt, &root, &tree));
+        assert!(!other(b"pepper", &root, &tree), "another salt");
+        assert!(!other(&old.salt, &RootHash([0; 32]), &tree), "another root hash");
+        assert!(!other(&old.salt, &root, &damaged), "a damaged tree");
+        assert!(!other(&old.salt, &root, &tree[..5000]), "half a tree");
     }
 
     #[test]
