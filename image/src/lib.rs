@@ -46,6 +46,7 @@ pub mod make;
 pub mod release;
 
 pub mod digest;
+pub mod earlier;
 pub mod pipeline;
 pub mod progress;
 pub mod scratch;

@@ -9,6 +9,7 @@
 //! What does not wait for each other runs at the same time. Everything is
 //! written into the scratch directory, under the names it will have.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -23,9 +24,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::assemble;
 use crate::contents::Contents;
+use crate::earlier::Earlier;
 use crate::erofs;
 use crate::esp;
-use crate::initrd::{self, cpio};
+use crate::initrd;
 use crate::manifest::{Enroll, Manifest};
 use crate::progress::{Progress, Size, Stage};
 use crate::release::{Names, Part, Parts};
@@ -52,10 +54,14 @@ pub struct Recipe<'a> {
     pub program: &'a Path,
     /// The time that the root's files carry.
     pub epoch: u64,
+    /// The files of the root that differ from build to build.
+    pub last: &'a BTreeSet<String>,
     /// Whether the disk is written for QEMU too.
     pub qcow2: bool,
     /// Whose signatures boot loader and UKI carry, and when machines take the keys.
     pub secure_boot: Option<(&'a secure_boot::Directory, Enroll)>,
+    /// The build before this one.
+    pub earlier: Option<&'a Earlier>,
 }
 
 /// What was made.
@@ -169,12 +175,12 @@ pub fn make(
         seed: seed.as_bytes(),
     })?;
     let parts = thread::scope(|scope| {
-        let parts = scope.spawn(|| make_parts(&names, scratch, progress));
-        make_raw(&contents, &scratch.path(&names.raw), progress)?;
+        let raw = scope.spawn(|| make_raw(&contents, &scratch.path(&names.raw), progress));
         if recipe.qcow2 {
-            make_qcow2(&contents, &scratch.path(&names.qcow2), progress)?;
+            make_qcow2(&contents, recipe, &scratch.path(&names.qcow2), progress)?;
         }
-        parts.join().expect("the digests' thread returns its errors")
+        raw.join().expect("the disk's thread returns its errors")?;
+        make_parts(&names, scratch)
     })?;
     Ok(Made { parts, root_hash, cmdline })
 }
@@ -198,9 +204,9 @@ fn make_initrd(tree: &Tree, recipe: &Recipe<'_>, progress: &Progress) -> Result<
     let entries =
         initrd::entries(tree, &recipe.kernel.release, &modules.always, &modules.hardware, program)?;
     let count = entries.keys().filter(|path| path.ends_with(".ko")).count();
-    let archive = cpio::archive(&entries);
     stage.detail("compressing");
-    let packed = initrd::compress(&archive).expect("memory takes every write");
+    let earlier = recipe.earlier.and_then(Earlier::initrd);
+    let packed = initrd::pack(&entries, earlier.as_deref()).expect("memory takes every write");
     stage.finish(&format!("{count} modules, {}", Size(packed.len() as u64)));
     Ok(packed)
 }
@@ -219,6 +225,7 @@ fn make_root(
         uuid: *Guid::derive(seed.as_bytes(), "root file system").as_bytes(),
         volume_name: "root",
         epoch: recipe.epoch,
+        last: recipe.last,
     };
     let image = erofs::Image::plan(tree, &options).map_err(Error::Erofs)?;
     let size = image.blocks() * erofs::BLOCK;
@@ -252,7 +259,12 @@ fn make_verity(
     stage.expect(superblock.data_size());
     let data = File::open(root).map_err(|source| Error::Read { path: root.to_owned(), source })?;
     let mut out = create(path)?;
-    let built = verity::build(&superblock, &mut Counted { inner: data, stage: &stage }, &mut out);
+    let mut before = recipe.earlier.and_then(Earlier::root);
+    let earlier = before.as_mut().and_then(|(data, tree, root_hash)| {
+        verity::Earlier::new(&superblock, root_hash, data, tree)
+    });
+    let mut data = Counted { inner: data, stage: &stage };
+    let built = verity::build_after(earlier, &superblock, &mut data, &mut out);
     let root_hash = built.map_err(|error| match error {
         VerityError::WriteTree { source } => write_error(path, source),
         other => Error::Verity(other),
@@ -306,11 +318,18 @@ fn make_raw(contents: &Contents, path: &Path, progress: &Progress) -> Result<(),
     Ok(())
 }
 
-fn make_qcow2(contents: &Contents, path: &Path, progress: &Progress) -> Result<(), Error> {
+fn make_qcow2(
+    contents: &Contents,
+    recipe: &Recipe<'_>,
+    path: &Path,
+    progress: &Progress,
+) -> Result<(), Error> {
     let stage = progress.stage("qcow2");
     stage.expect(contents.occupied_bytes());
     let file = create(path)?;
-    let written = qcow2::write(contents, &file, |bytes| stage.advance(bytes));
+    let disks = recipe.earlier.and_then(Earlier::disks);
+    let earlier = disks.as_ref().and_then(|(raw, file)| qcow2::Earlier::open(raw, file).ok());
+    let written = qcow2::write(contents, earlier.as_ref(), &file, |bytes| stage.advance(bytes));
     let size = written
         .and_then(|()| Ok(file.metadata()?.len()))
         .map_err(|source| write_error(path, source))?;
@@ -318,19 +337,20 @@ fn make_qcow2(contents: &Contents, path: &Path, progress: &Progress) -> Result<(
     Ok(())
 }
 
-fn make_parts(names: &Names, scratch: &Scratch, progress: &Progress) -> Result<Parts, Error> {
-    let stage = progress.stage("digests");
-    let part = |name: &String| {
+fn make_parts(names: &Names, scratch: &Scratch) -> Result<Parts, Error> {
+    let part = |name: &String, hashed: bool| {
         let path = scratch.path(name);
         let read = |source| Error::Read { path: path.clone(), source };
         let size = fs::metadata(&path).map_err(read)?.len();
-        let sha256 = digest::of_file(&path, |_| ()).map_err(read)?;
+        let sha256 = hashed.then(|| digest::of_file(&path, |_| ())).transpose().map_err(read)?;
         Ok::<_, Error>(Part { file: name.clone(), size, sha256 })
     };
-    let parts =
-        Parts { root: part(&names.root)?, verity: part(&names.verity)?, uki: part(&names.uki)? };
-    stage.finish("3 parts");
-    Ok(parts)
+    Ok(Parts {
+        // The root hash says more of it.
+        root: part(&names.root, false)?,
+        verity: part(&names.verity, true)?,
+        uki: part(&names.uki, true)?,
+    })
 }
 
 fn read(tree: &Tree, path: &str) -> Result<Vec<u8>, Error> {

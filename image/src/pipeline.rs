@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::bill::Subject;
 use crate::digest;
+use crate::earlier::Earlier;
 use crate::lock::{self, Lock, LockError};
 use crate::make::{self, Recipe};
 use crate::manifest::{Enroll, Manifest, ManifestError, ValueError, Version};
@@ -162,14 +163,19 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
     let scratch = Scratch::open(&request.output, cleanup)?;
     let packages = get_packages(request, &manifest, &lock, &inputs, progress)?;
     let finished = root_tree(request, &manifest, &version, &packages, &programs, progress)?;
+    let before = earlier
+        .as_ref()
+        .and_then(|stamp| Earlier::find(&request.output, stamp, &inputs["builder"]));
     let recipe = Recipe {
         manifest: &manifest,
         version: &entry_version,
         kernel: &finished.kernel,
         program: &request.coreos_init,
         epoch: finished.epoch,
+        last: &finished.own,
         qcow2: request.qcow2,
         secure_boot: keys.as_ref().map(|keys| (keys, enroll(&manifest))),
+        earlier: before.as_ref(),
     };
     let made = make::make(&finished.tree, &recipe, &scratch, progress)?;
     let root_hash = made.root_hash.to_string();

@@ -7,6 +7,7 @@
 //! snapshots, backing files and encryption have no part in it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::thread;
@@ -64,10 +65,69 @@ impl<F: FileExt> Target<'_, F> {
     }
 }
 
+/// A disk that was written before, and the same disk as a plain file.
+#[derive(Debug)]
+pub struct Earlier<'a> {
+    raw: &'a File,
+    file: &'a File,
+    size: u64,
+    tables: BTreeMap<u64, Vec<u64>>,
+}
+
+impl<'a> Earlier<'a> {
+    /// Reads the tables of `file`, which [`write`] made of the disk that `raw` has.
+    pub fn open(raw: &'a File, file: &'a File) -> io::Result<Earlier<'a>> {
+        let mut header = [0; 112];
+        file.read_exact_at(&mut header, 0)?;
+        let number = |at: usize| u64::from_be_bytes(header[at..at + 8].try_into().expect("eight"));
+        let size = number(24);
+        let entries = size.div_ceil(CLUSTER * ENTRIES) as usize;
+        if header[..8] != *b"QFI\xfb\0\0\0\x03" || size != raw.metadata()?.len() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let table = |start: u64, entries: usize| {
+            let mut bytes = vec![0; entries * 8];
+            file.read_exact_at(&mut bytes, start)?;
+            Ok::<_, io::Error>(
+                bytes.as_chunks().0.iter().copied().map(u64::from_be_bytes).collect(),
+            )
+        };
+        let l1: Vec<u64> = table(number(40), entries)?;
+        let mut tables = BTreeMap::new();
+        for (index, &start) in l1.iter().enumerate().filter(|(_, start)| **start != 0) {
+            tables.insert(index as u64, table(start & !COPIED, ENTRIES as usize)?);
+        }
+        Ok(Earlier { raw, file, size, tables })
+    }
+
+    /// How a cluster was packed, if it had the same bytes.
+    fn packed(&self, cluster: u64, bytes: &[u8]) -> Option<Packed> {
+        let start = cluster * CLUSTER;
+        if start + CLUSTER > self.size {
+            return None;
+        }
+        let mut before = vec![0; CHUNK];
+        self.raw.read_exact_at(&mut before, start).ok()?;
+        let entry = self.tables.get(&(cluster / ENTRIES))?[(cluster % ENTRIES) as usize];
+        if before != bytes || entry & COMPRESSED == 0 {
+            return None;
+        }
+        let at = entry & ((1 << SECTORS_SHIFT) - 1);
+        let sectors = (entry & !COMPRESSED) >> SECTORS_SHIFT;
+        let mut packed = vec![0; ((at / 512 + sectors + 1) * 512 - at) as usize];
+        // The last one of the file may be cut.
+        let length = self.file.read_at(&mut packed, at).ok()?;
+        packed.truncate(length);
+        packed.truncate(zstd::zstd_safe::find_frame_compressed_size(&packed).ok()?);
+        Some(Packed::Zstd(packed))
+    }
+}
+
 /// Writes `disk` into the empty file `file`. `advance` is told the bytes of
-/// the disk that are done.
+/// the disk that are done. What `earlier` has packed is not packed again.
 pub fn write<F: FileExt>(
     disk: &Contents,
+    earlier: Option<&Earlier<'_>>,
     file: &F,
     mut advance: impl FnMut(u64),
 ) -> io::Result<()> {
@@ -86,7 +146,7 @@ pub fn write<F: FileExt>(
     let mut tables: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     let occupied = disk.occupied();
     for batch in occupied.chunks(BATCH) {
-        for (&cluster, data) in batch.iter().zip(compress(disk, batch)?) {
+        for (&cluster, data) in batch.iter().zip(compress(disk, earlier, batch)?) {
             let entry = match data {
                 Packed::Zero => continue,
                 Packed::Plain(bytes) => {
@@ -180,13 +240,17 @@ enum Packed {
 
 /// Reads and compresses clusters on every processor; the results are in the
 /// order of `clusters`.
-fn compress(disk: &Contents, clusters: &[u64]) -> io::Result<Vec<Packed>> {
+fn compress(
+    disk: &Contents,
+    earlier: Option<&Earlier<'_>>,
+    clusters: &[u64],
+) -> io::Result<Vec<Packed>> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = clusters.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
         let workers: Vec<_> = clusters
             .chunks(share)
-            .map(|part| scope.spawn(move || compress_some(disk, part)))
+            .map(|part| scope.spawn(move || compress_some(disk, earlier, part)))
             .collect();
         let mut all = Vec::with_capacity(clusters.len());
         for worker in workers {
@@ -196,7 +260,11 @@ fn compress(disk: &Contents, clusters: &[u64]) -> io::Result<Vec<Packed>> {
     })
 }
 
-fn compress_some(disk: &Contents, clusters: &[u64]) -> io::Result<Vec<Packed>> {
+fn compress_some(
+    disk: &Contents,
+    earlier: Option<&Earlier<'_>>,
+    clusters: &[u64],
+) -> io::Result<Vec<Packed>> {
     let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
     let mut buffer = vec![0; CHUNK];
     clusters
@@ -205,6 +273,9 @@ fn compress_some(disk: &Contents, clusters: &[u64]) -> io::Result<Vec<Packed>> {
             disk.read_chunk(cluster, &mut buffer)?;
             if is_zero(&buffer) {
                 return Ok(Packed::Zero);
+            }
+            if let Some(packed) = earlier.and_then(|earlier| earlier.packed(cluster, &buffer)) {
+                return Ok(packed);
             }
             let packed = compressor.compress(&buffer)?;
             Ok(if packed.len() < CHUNK * 15 / 16 {
@@ -220,8 +291,7 @@ fn compress_some(disk: &Contents, clusters: &[u64]) -> io::Result<Vec<Packed>> {
 mod tests {
     use super::*;
     use crate::sparse::Sparse;
-    use std::fs::File;
-    use std::io::Write;
+    use std::io::{Read, Seek, Write};
     use std::path::Path;
     use std::process::Command;
 
@@ -269,7 +339,7 @@ mod tests {
         let (raw, qcow2) = (directory.path().join("raw"), directory.path().join("qcow2"));
         let disk = disk();
         crate::raw::write(&disk, &File::create(&raw).expect("created"), |_| ()).expect("written");
-        write(&disk, &File::create(&qcow2).expect("created"), |_| ()).expect("written");
+        write(&disk, None, &File::create(&qcow2).expect("created"), |_| ()).expect("written");
         qemu_img(&["check", "-f", "qcow2"], &[&qcow2]);
         qemu_img(&["compare", "-f", "raw", "-F", "qcow2"], &[&raw, &qcow2]);
     }
@@ -278,10 +348,38 @@ mod tests {
     fn the_same_disk_gives_the_same_file() {
         let written = || {
             let file = tempfile::NamedTempFile::new().expect("temporary file");
-            write(&disk(), file.as_file(), |_| ()).expect("written");
+            write(&disk(), None, file.as_file(), |_| ()).expect("written");
             std::fs::read(file.path()).expect("readable")
         };
         assert!(written() == written());
+    }
+
+    #[test]
+    fn the_same_file_comes_of_an_earlier_one_whatever_that_was() {
+        let written = |disk: &Contents, earlier: Option<&Earlier<'_>>| {
+            let file = tempfile::tempfile().expect("temporary file");
+            write(disk, earlier, &file, |_| ()).expect("written");
+            file
+        };
+        let bytes = |mut file: &File| {
+            let mut bytes = Vec::new();
+            file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("readable");
+            bytes
+        };
+        let wanted = bytes(&written(&disk(), None));
+        let mut other = disk();
+        let mut part = tempfile::tempfile().expect("temporary file");
+        part.write_all(&vec![b'x'; 3 * CHUNK]).expect("written");
+        other.place(700 << 20, part).expect("fits");
+        for before in [disk(), other, Contents::new(Sparse::new(1 << 20))] {
+            let raw = tempfile::tempfile().expect("temporary file");
+            crate::raw::write(&before, &raw, |_| ()).expect("written");
+            let file = written(&before, None);
+            let earlier = Earlier::open(&raw, &file).expect("the same disk twice");
+            assert!(bytes(&written(&disk(), Some(&earlier))) == wanted);
+            file.set_len(700).expect("cut");
+            assert!(Earlier::open(&raw, &file).is_err() || before.size() < CLUSTER * ENTRIES);
+        }
     }
 
     #[test]
@@ -289,7 +387,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("qcow2");
         let empty = Contents::new(Sparse::new(1 << 20));
-        write(&empty, &File::create(&path).expect("created"), |_| ()).expect("written");
+        write(&empty, None, &File::create(&path).expect("created"), |_| ()).expect("written");
         qemu_img(&["check", "-f", "qcow2"], &[&path]);
     }
 }

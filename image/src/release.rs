@@ -49,8 +49,9 @@ pub struct Part {
     pub file: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Its SHA-256.
-    pub sha256: String,
+    /// Its SHA-256; none of the root, for which the root hash stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 impl Release {
@@ -111,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_manifest_reads_back() {
-        let part = |file: &str| Part { file: file.to_owned(), size: 1, sha256: "ab".to_owned() };
+        let part =
+            |file: &str| Part { file: file.to_owned(), size: 1, sha256: Some("ab".to_owned()) };
         let release = Release {
             format: FORMAT,
             id: "coreos".to_owned(),

@@ -78,15 +78,16 @@ impl Stamp {
             .filter(|&name| inputs.get(name) != self.inputs.get(name))
             .cloned()
             .collect();
-        for name in wanted {
-            let now = observe(&directory.join(name)).ok();
-            if now.is_none() || now != self.outputs.get(name).copied() {
-                changed.push(name.clone());
-            }
-        }
+        changed.extend(wanted.iter().filter(|name| !self.stands(directory, name)).cloned());
         changed.sort();
         changed.dedup();
         if changed.is_empty() { State::UpToDate } else { State::Changed(changed) }
+    }
+
+    /// Whether that output is in `directory` as it was left there.
+    pub fn stands(&self, directory: &Path, name: &str) -> bool {
+        let left = self.outputs.get(name);
+        left.is_some_and(|left| observe(&directory.join(name)).is_ok_and(|now| now == *left))
     }
 }
 

@@ -7,6 +7,7 @@
 //! Follows the UAPI group's "Extension Images" and Discoverable Partitions Specification. The root
 //! hash is told beside the image; systemd checks it where it is told and can.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -130,6 +131,7 @@ pub fn write(tree: &Tree, identity: &Identity<'_>, path: &Path) -> Result<RootHa
         uuid: *Guid::derive(seed.as_bytes(), "root file system").as_bytes(),
         volume_name: "sysext",
         epoch: 0,
+        last: &BTreeSet::new(),
     };
     let image = erofs::Image::plan(tree, &options).map_err(Error::Erofs)?;
     let blocks = image.blocks();

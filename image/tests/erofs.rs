@@ -3,7 +3,7 @@
 use image::erofs::{BLOCK, Image, Options};
 use image::tree::{Content, Kind, Node, Tree};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
@@ -14,6 +14,7 @@ const OPTIONS: Options<'static> = Options {
     uuid: *b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef",
     volume_name: "sixteen-bytes-ok",
     epoch: 1_700_000_000,
+    last: &BTreeSet::new(),
 };
 
 /// An image in a directory of its own.

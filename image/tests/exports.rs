@@ -123,7 +123,7 @@ fn check_ova(project: &Project) {
 fn check_packed(packed: &[u8], raw: &PathBuf) {
     let mut stream = Cursor::new(packed);
     let header = Header::read(&mut stream).expect("a header");
-    let data = zstd::decode_all(&packed[stream.position() as usize..]).expect("one frame");
+    let data = zstd::decode_all(&packed[stream.position() as usize..]).expect("frames");
     let disk = fs::read(raw).expect("there");
     assert_eq!((header.size, header.version.as_str()), (disk.len() as u64, "1.2.3"));
     assert_eq!(header.sha256, image::digest::of_bytes(&data));
@@ -189,9 +189,9 @@ fn the_installer_is_on_a_disc_that_starts_and_in_a_pair_for_the_network() {
     assert_eq!(place * 2048, first * 512, "{report}");
 }
 
-/// The two archives of an installer's initrd.
+/// What is packed of an installer's initrd, and the archive behind it.
 fn archives(initrd: &[u8]) -> (cpio::Entries, cpio::Entries) {
-    // The second is not compressed and begins at a whole word.
+    // That is not compressed and begins at a whole word.
     let at = (0..initrd.len())
         .step_by(4)
         .find(|&at| initrd[at..].starts_with(b"070701") && cpio::read(&initrd[at..]).is_some());

@@ -75,6 +75,30 @@ fn what_changed_is_named_and_built_anew() {
 }
 
 #[test]
+fn a_build_after_another_makes_the_bytes_of_one_from_nothing() {
+    let project = Project::new();
+    project.build(&[]).succeeded();
+    let changes: [(&str, &str); 4] = [
+        ("programs/coreos-init", "another first program\n"),
+        ("overlay/etc/motd", &"longer than a block\n".repeat(1000)),
+        ("overlay/usr/lib/a-new-one", "new\n"),
+        // Damage is not taken over.
+        ("output/coreos_1.2.3.verity", "damaged"),
+    ];
+    for (number, (file, text)) in changes.into_iter().enumerate() {
+        project.write(file, text);
+        project.build(&[]).succeeded();
+        let fresh = format!("fresh-{number}");
+        Run::of(project.command().args(Project::build_arguments(&fresh))).succeeded();
+        for name in RESULTS.iter().filter(|&&name| name != "stamp.json") {
+            let same = content(&project.path(&format!("output/{name}")))
+                == content(&project.path(&format!("{fresh}/{name}")));
+            assert!(same, "{file}: {name}");
+        }
+    }
+}
+
+#[test]
 fn another_version_takes_the_place_of_the_last() {
     let project = Project::new();
     project.build(&[]).succeeded();

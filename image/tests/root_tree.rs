@@ -144,7 +144,8 @@ impl Project {
 }
 
 fn image(root: &RootTree) -> Vec<u8> {
-    let options = Options { uuid: [1; 16], volume_name: "root", epoch: root.epoch };
+    let options =
+        Options { uuid: [1; 16], volume_name: "root", epoch: root.epoch, last: &root.own };
     let mut bytes = Vec::new();
     Image::plan(&root.tree, &options).unwrap().write(&mut bytes).unwrap();
     bytes

@@ -3,7 +3,7 @@
 //! tree → [`Image::plan`] (every inode and block has its place) → [`Image::write`] (a stream)
 //!
 //! ```text
-//! block 0: 1024 zeros, superblock, inodes ...  | directories' whole blocks | files, path order
+//! block 0: 1024 zeros, superblock, inodes ...  | directories' whole blocks | files, what changes last
 //! `------------------- metadata ------------------------------------------'
 //! ```
 //!
@@ -22,6 +22,7 @@ pub mod read;
 
 pub use format::BLOCK;
 pub use plan::Image;
+use std::collections::BTreeSet;
 use std::io;
 
 /// What identifies an image beside its files.
@@ -34,6 +35,9 @@ pub struct Options<'a> {
     /// The time of every file and of the image, in seconds since 1970. It is only in the
     /// superblock: images that differ in nothing else differ in one block.
     pub epoch: u64,
+    /// Files whose contents lie behind those of all others: what differs from build to build,
+    /// so that all the rest keeps its place.
+    pub last: &'a BTreeSet<String>,
 }
 
 /// Why there is no image.

@@ -7,7 +7,7 @@ use super::format::{
 };
 use super::{Error, Options};
 use crate::tree::{Content, Kind, Node, Tree};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 
 /// Longest target of a symbolic link, as the kernel has it.
@@ -49,7 +49,8 @@ impl<'a> Image<'a> {
         let mut drafts = drafts(tree)?;
         let inodes_end = place_inodes(&mut drafts);
         let metadata_blocks = place_metadata_blocks(&mut drafts, inodes_end.div_ceil(BLOCK));
-        let blocks = place_files(&mut drafts, metadata_blocks);
+        let order = order(&drafts, options.last);
+        let blocks = place_files(&mut drafts, &order, metadata_blocks);
         let superblock = Superblock {
             root_inode: number(&drafts[0]) as u16,
             inodes: drafts.len() as u64,
@@ -63,8 +64,8 @@ impl<'a> Image<'a> {
             write_metadata(draft, &drafts, options.epoch, &mut metadata);
         }
         superblock.seal(&mut metadata[..BLOCK as usize]);
-        let files = drafts.iter().filter_map(|draft| match draft.data {
-            Data::File(content) => Some((draft.path, content)),
+        let files = order.into_iter().filter_map(|index| match drafts[index].data {
+            Data::File(content) => Some((drafts[index].path, content)),
             _ => None,
         });
         Ok(Image { files: files.collect(), metadata, blocks })
@@ -242,9 +243,19 @@ fn place_metadata_blocks(drafts: &mut [Draft<'_>], mut block: u64) -> u64 {
     block
 }
 
+/// Which files' contents follow each other: by path, the `last` ones behind all others.
+fn order(drafts: &[Draft<'_>], last: &BTreeSet<String>) -> Vec<usize> {
+    let files = (0..drafts.len()).filter(|index| matches!(drafts[*index].data, Data::File(_)));
+    let (behind, mut all): (Vec<_>, Vec<_>) =
+        files.partition(|index| last.contains(drafts[*index].path));
+    all.extend(behind);
+    all
+}
+
 /// Places the contents of files; returns the number of blocks of the image.
-fn place_files(drafts: &mut [Draft<'_>], mut block: u64) -> u64 {
-    for draft in drafts {
+fn place_files(drafts: &mut [Draft<'_>], order: &[usize], mut block: u64) -> u64 {
+    for index in order {
+        let draft = &mut drafts[*index];
         if let Data::File(content) = draft.data {
             let count = content.len().div_ceil(BLOCK);
             draft.inode.place = place(block, count);
@@ -300,7 +311,8 @@ fn join(directory: &str, name: &str) -> String {
 mod tests {
     use super::*;
 
-    const OPTIONS: Options<'static> = Options { uuid: [7; 16], volume_name: "test", epoch: 1 };
+    const OPTIONS: Options<'static> =
+        Options { uuid: [7; 16], volume_name: "test", epoch: 1, last: &BTreeSet::new() };
 
     fn image(tree: &Tree) -> Vec<u8> {
         let plan = Image::plan(tree, &OPTIONS).unwrap();
@@ -344,6 +356,23 @@ mod tests {
             .filter_map(|(block, (before, after))| (before != after).then_some(block))
             .collect();
         assert_eq!(differing, [4, 5, 6]);
+    }
+
+    #[test]
+    fn what_comes_last_may_grow_and_moves_nothing_else() {
+        let last = BTreeSet::from(["a".to_owned(), "m/b".to_owned()]);
+        let places = |size: usize| {
+            let mut tree = Tree::new();
+            tree.insert("a", Node::file(0o644, vec![1; size])).unwrap();
+            for path in ["m/b", "m/c", "z"] {
+                tree.insert(path, Node::file(0o644, "x")).unwrap();
+            }
+            let options = Options { last: &last, ..OPTIONS };
+            let plan = Image::plan(&tree, &options).unwrap();
+            plan.extents().map(|(path, block, _)| format!("{path} {block}")).collect::<Vec<_>>()
+        };
+        assert_eq!(places(10), ["m/c 1", "z 2", "a 3", "m/b 4"]);
+        assert_eq!(places(9000), ["m/c 1", "z 2", "a 3", "m/b 6"]);
     }
 
     #[test]

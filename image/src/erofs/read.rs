@@ -253,7 +253,8 @@ mod tests {
 
     fn image() -> File {
         let tree = tree();
-        let options = Options { uuid: [1; 16], volume_name: "root", epoch: 5 };
+        let last = BTreeSet::new();
+        let options = Options { uuid: [1; 16], volume_name: "root", epoch: 5, last: &last };
         let image = Image::plan(&tree, &options).expect("fits");
         let mut file = tempfile::tempfile().expect("temporary file");
         image.write(&mut file).expect("written");

@@ -86,7 +86,7 @@ pub(super) fn make_uki(
     Ok(uki)
 }
 
-/// The initrd of an installer: one archive of program and modules, and one of what it installs.
+/// The initrd of an installer: those of program and modules, and an archive of what it installs.
 pub(super) fn make_initrd(source: &Source<'_>, progress: &Progress) -> Result<Vec<u8>, Error> {
     let stage = progress.stage("image");
     let packed = uki::section(&source.uki, ".initrd")?.ok_or(Error::Initrd)?;
@@ -98,7 +98,7 @@ pub(super) fn make_initrd(source: &Source<'_>, progress: &Progress) -> Result<Ve
         source: error,
     })?;
     entries.insert("init".to_owned(), Entry::Program(program));
-    let mut initrd = initrd::compress(&cpio::archive(&entries)).map_err(|_| Error::Initrd)?;
+    let mut initrd = initrd::pack(&entries, None).map_err(|_| Error::Initrd)?;
 
     let mut image = io::Cursor::new(Vec::new());
     pack(&source.contents, &source.version, &mut image, &stage)

@@ -153,7 +153,7 @@ impl<'a> Source<'a> {
             hint: "",
             source,
         })?;
-        if crate::digest::of_bytes(&uki) != release.parts.uki.sha256 {
+        if Some(crate::digest::of_bytes(&uki)) != release.parts.uki.sha256 {
             return Err(Error::Changed { path });
         }
         let raw = directory.join("coreos.raw");

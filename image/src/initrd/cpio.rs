@@ -75,8 +75,8 @@ fn pad(out: &mut Vec<u8>) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// Reads the directories and files of one archive back; none if it is no archive that
-/// [`archive`] could have written.
+/// Reads the directories and files of archives back that are one behind the other; none if there
+/// is anything that [`archive`] could not have written.
 pub fn read(bytes: &[u8]) -> Option<Entries> {
     let mut entries = Entries::new();
     let mut at = 0;
@@ -97,7 +97,10 @@ pub fn read(bytes: &[u8]) -> Option<Entries> {
         at = (start + size).next_multiple_of(4);
         let name = std::str::from_utf8(name).ok()?.to_owned();
         if name == "TRAILER!!!" {
-            return Some(entries);
+            if at == bytes.len() {
+                return Some(entries);
+            }
+            continue;
         }
         let entry = match mode {
             0o040_755 => Entry::Directory,

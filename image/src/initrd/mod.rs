@@ -1,6 +1,6 @@
 //! The first filesystem of a boot: one program and the modules it loads.
 //!
-//! tree + program → [`entries`] → [`cpio`] → [`compress`]
+//! tree + program → [`entries`] → [`pack`]: two archives ([`cpio`]), each compressed
 //!
 //! What the program in it relies on: it is `/init`; modules lie flat in
 //! `/lib/modules`; `/lib/modules/load` says in which order they load and
@@ -11,11 +11,15 @@ pub mod modules;
 
 use std::io;
 
+use zstd::zstd_safe;
+
 use self::cpio::{Entries, Entry};
 use crate::tree::Tree;
 
 /// Where the kernel unpacks to, and where the program mounts.
 const DIRECTORIES: [&str; 7] = ["dev", "lib", "lib/modules", "proc", "run", "sys", "sysroot"];
+/// Where the kernel looks for the first program.
+const PROGRAM: &str = "init";
 /// The best level saves a tenth more and takes eight times as long, which every
 /// change to the program in it would wait for.
 const LEVEL: i32 = 12;
@@ -69,7 +73,7 @@ pub fn entries(
 
     let mut entries: Entries =
         DIRECTORIES.iter().map(|&path| (path.to_owned(), Entry::Directory)).collect();
-    entries.insert("init".to_owned(), Entry::Program(program));
+    entries.insert(PROGRAM.to_owned(), Entry::Program(program));
     entries.insert("lib/modules/load".to_owned(), Entry::File(plan.load.into_bytes()));
     for (file, path) in plan.files {
         let module = read(tree, &format!("{base}/{path}"))?;
@@ -78,9 +82,37 @@ pub fn entries(
     Ok(entries)
 }
 
-/// Packs an archive for the kernel: one zstd frame.
-pub fn compress(archive: &[u8]) -> io::Result<Vec<u8>> {
-    zstd::bulk::compress(archive, LEVEL)
+/// Packs entries for the kernel: a zstd frame with everything but the program, and one with it.
+/// The program alone is another one in every build: a frame of the `earlier` initrd that holds
+/// the same is taken as it is.
+pub fn pack(entries: &Entries, earlier: Option<&[u8]>) -> io::Result<Vec<u8>> {
+    let (program, rest): (Entries, Entries) =
+        entries.clone().into_iter().partition(|(path, _)| path == PROGRAM);
+    let frames = frames(earlier.unwrap_or_default());
+    let mut packed = Vec::new();
+    for archive in [cpio::archive(&rest), cpio::archive(&program)] {
+        let holds = |frame: &&&[u8]| {
+            zstd::bulk::decompress(frame, archive.len()).is_ok_and(|found| found == archive)
+        };
+        match frames.iter().find(holds) {
+            Some(frame) => packed.extend_from_slice(frame),
+            None => packed.extend(zstd::bulk::compress(&archive, LEVEL)?),
+        }
+    }
+    Ok(packed)
+}
+
+/// The zstd frames that are one behind the other, up to what is none.
+fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty()
+        && let Ok(length) = zstd_safe::find_frame_compressed_size(bytes)
+        && let Some((frame, rest)) = bytes.split_at_checked(length)
+    {
+        frames.push(frame);
+        bytes = rest;
+    }
+    frames
 }
 
 fn read(tree: &Tree, path: &str) -> Result<Vec<u8>, Error> {
@@ -140,10 +172,26 @@ mod tests {
     }
 
     #[test]
-    fn compression_is_one_frame_that_gives_the_archive_back() {
-        let archive = cpio::archive(&Entries::from([("proc".to_owned(), Entry::Directory)]));
-        let packed = compress(&archive).expect("compresses");
-        assert_eq!(packed[..4], [0x28, 0xb5, 0x2f, 0xfd]);
-        assert_eq!(zstd::decode_all(&packed[..]).expect("a frame"), archive);
+    fn an_initrd_is_two_frames_and_is_the_same_with_an_earlier_one() {
+        let made = |program: &[u8], modules: &[&str], earlier: Option<&[u8]>| {
+            let program = program.to_vec();
+            let entries = entries(&tree(), "6.1", &[], &names(modules), program).expect("there");
+            (pack(&entries, earlier).expect("packs"), entries)
+        };
+        let (packed, entries) = made(b"elf", &["b"], None);
+        let frames = frames(&packed);
+        assert_eq!(frames.len(), 2);
+        assert_eq!(frames.concat(), packed);
+        let archives = zstd::decode_all(&packed[..]).expect("frames");
+        assert_eq!(cpio::read(&archives), Some(entries));
+        for earlier in [
+            &packed[..],
+            &made(b"elf 2", &["b"], None).0,
+            &made(b"elf", &["a"], None).0,
+            &packed[..packed.len() - 3],
+            b"no frame",
+        ] {
+            assert!(made(b"elf", &["b"], Some(earlier)).0 == packed);
+        }
     }
 }

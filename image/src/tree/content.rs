@@ -44,6 +44,19 @@ impl Content {
         self.len() == 0
     }
 
+    /// Whether this is the very same content: shared, not only equal.
+    #[must_use]
+    pub fn is_same(&self, other: &Content) -> bool {
+        match (self, other) {
+            (Content::Bytes(own), Content::Bytes(other)) => Arc::ptr_eq(own, other),
+            (
+                Content::Slice { file, offset, len },
+                Content::Slice { file: other_file, offset: other_offset, len: other_len },
+            ) => Arc::ptr_eq(file, other_file) && (offset, len) == (other_offset, other_len),
+            _ => false,
+        }
+    }
+
     /// Reads at `position` of this content; 0 means its end. A file that has become shorter
     /// than it was is an error, never a short content.
     pub fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {

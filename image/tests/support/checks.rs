@@ -43,9 +43,12 @@ pub(crate) fn check_image(directory: &Path) {
     let part = |name: &str| directory.join(text(&manifest, &format!("/parts/{name}/file")));
     for name in ["root", "verity", "uki"] {
         let path = part(name);
-        let sum = run("sha256sum", &["--binary"], &[&path]);
-        let digest = text(&manifest, &format!("/parts/{name}/sha256"));
-        assert!(sum.starts_with(digest), "{name}: {sum}");
+        // The root is checked by its root hash below.
+        if name != "root" {
+            let sum = run("sha256sum", &["--binary"], &[&path]);
+            let digest = text(&manifest, &format!("/parts/{name}/sha256"));
+            assert!(sum.starts_with(digest), "{name}: {sum}");
+        }
         let size = fs::metadata(&path).expect("there").len();
         assert_eq!(manifest.pointer(&format!("/parts/{name}/size")), Some(&Value::from(size)));
     }

@@ -21,8 +21,8 @@ mod text;
 mod units;
 mod update;
 
-use super::Tree;
 use super::archive::FromTar;
+use super::{Kind, Node, Tree};
 use crate::bill::Bill;
 use crate::manifest::{Manifest, Permission, Program, Version};
 use accounts::Accounts;
@@ -30,7 +30,7 @@ use audit::Missing;
 use dpkg::{Database, Package};
 pub use error::FinishError;
 pub use kernel::Kernel;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What a root tree is made from.
@@ -53,6 +53,9 @@ pub struct Request<'a> {
 pub struct RootTree {
     /// The files. Contents are read from the packages and the overlay when they are used.
     pub tree: Tree,
+    /// Its files whose contents are not those of a package: what a project changes from build to
+    /// build.
+    pub own: BTreeSet<String>,
     /// The kernel, which is not in the tree; its modules are.
     pub kernel: Kernel,
     /// What is known of these packages: licences, mended faults.
@@ -108,7 +111,23 @@ pub fn root_tree(request: &Request<'_>) -> Result<RootTree, FinishError> {
     let missing = audit::missing(&tree)?;
     let packages = database.into_packages();
     let bill = bill.only(packages.iter().map(|package| package.name.as_str()));
-    Ok(RootTree { tree, kernel, bill, packages, epoch, enabled, dropped, unmatched, missing })
+    let own = own(&tree, &request.packages.tree);
+    Ok(RootTree { tree, own, kernel, bill, packages, epoch, enabled, dropped, unmatched, missing })
+}
+
+/// The files of `tree` with contents that `packages` does not have at this place.
+fn own(tree: &Tree, packages: &Tree) -> BTreeSet<String> {
+    let content = |node: &Node| match &node.kind {
+        Kind::File(content) => Some(content.clone()),
+        _ => None,
+    };
+    tree.iter()
+        .filter(|(path, node)| match (content(node), packages.get(path).and_then(content)) {
+            (Some(own), Some(theirs)) => !own.is_same(&theirs),
+            (own, _) => own.is_some(),
+        })
+        .map(|(path, _)| path.to_owned())
+        .collect()
 }
 
 /// Puts a program of the project and the links to it into the tree.
@@ -123,7 +142,7 @@ fn place_program(
     tree.place_file(program.path.as_str(), from, 0o755)?;
     for link in &program.links {
         let target = text::relative(link.as_str(), program.path.as_str());
-        tree.insert(link.as_str(), super::Node::symlink(target))?;
+        tree.insert(link.as_str(), Node::symlink(target))?;
     }
     Ok(())
 }
