@@ -111,13 +111,11 @@ impl Publisher {
     /// Publishes a release to alpha and carries it on to the channels named. With `packs`, in
     /// all forms that there are, a patch from the release before among them.
     pub(crate) fn publish(&self, version: &str, packs: bool, to: &[&str]) -> Result<()> {
-        let mut words = vec!["publish", version];
-        if !packs {
-            words.push("--no-packs");
-        }
-        self.channels(&words)?;
+        let more: &[&str] = if packs { &[] } else { &["--no-packs"] };
+        self.channels(&[&["publish", version], more].concat())?;
         for channel in to {
-            self.channels(&["promote", version, "--to", channel, "--soak", "0s"])?;
+            let promote = ["promote", version, "--to", channel, "--soak", "0s"];
+            self.channels(&[&promote, more].concat())?;
         }
         Ok(())
     }
