@@ -19,4 +19,6 @@ pub mod plan; // Config + Context → Plan; touches nothing
 pub mod reading; // what was found → what is planned from
 pub mod report; // what was found, done and left undone
 pub mod source; // bytes, and where they came from
+mod stored; // bytes in JSON
+pub mod trial; // a configuration for a while
 pub mod verbs; // unit commands, once the service manager runs

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use coreos_init::{cli, initrd};
@@ -71,6 +72,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Applies the cloud-config to this machine, and takes it back unless it is confirmed;
+    /// `-` is the standard input
+    Try {
+        /// The cloud-config
+        file: PathBuf,
+        /// How long to wait for `coreos-init confirm`: seconds, or such as 2m
+        #[arg(long, value_name = "TIME", value_parser = cli::period)]
+        confirm_within: Duration,
+    },
+    /// Keeps the cloud-config that is tried
+    Confirm,
+    /// Does one part of a trial (run by coreos-init-trial.service)
+    #[command(hide = true, subcommand)]
+    Trial(Trial),
     /// Shows which source, line and variables made a file of this machine
     Explain {
         /// The file
@@ -104,6 +119,29 @@ enum Command {
     Finish,
 }
 
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Trial {
+    /// Applies what is tried
+    Apply,
+    /// Waits until it is confirmed or so many seconds are over
+    Wait {
+        /// How many
+        seconds: u64,
+    },
+    /// Keeps it, or takes it back
+    End,
+}
+
+impl Trial {
+    fn step(self) -> cli::TrialStep {
+        match self {
+            Trial::Apply => cli::TrialStep::Apply,
+            Trial::Wait { seconds } => cli::TrialStep::Wait(seconds),
+            Trial::End => cli::TrialStep::End,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     if std::process::id() == 1 {
         initrd::run();
@@ -120,6 +158,9 @@ fn main() -> ExitCode {
             let options = cli::ApplyOptions { root: &root, dry_run: true, overrides: &overrides };
             cli::plan(&from.input(), &options, json)
         }
+        Command::Try { file, confirm_within } => cli::try_for(&file, confirm_within),
+        Command::Confirm => cli::confirm(),
+        Command::Trial(trial) => cli::trial(trial.step()),
         Command::Explain { path } => cli::explain(&path),
         Command::Schema => cli::print_schema(),
         Command::Status { json } => cli::status(json),

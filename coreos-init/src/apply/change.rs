@@ -51,11 +51,24 @@ pub enum Before {
 /// # Errors
 /// [`Error::Write`] where it would fail for sure.
 pub fn changes<'p>(plan: &'p Plan, root: &Root) -> Result<Vec<Change<'p>>, Error> {
+    changes_within(plan, root, LIMIT)
+}
+
+/// The same, with files read that have up to `limit` bytes.
+///
+/// # Errors
+/// As of [`changes`].
+pub fn changes_within<'p>(
+    plan: &'p Plan,
+    root: &Root,
+    limit: u64,
+) -> Result<Vec<Change<'p>>, Error> {
     let mut changes = Vec::new();
     for action in &plan.actions {
         match need(action, root) {
             Ok(Need::Change) => {
-                let before = before(action, root).map_err(|error| write_error(action, error))?;
+                let before =
+                    before(action, root, limit).map_err(|error| write_error(action, error))?;
                 changes.push(Change { action, before });
             }
             Ok(_) => {}
@@ -65,14 +78,14 @@ pub fn changes<'p>(plan: &'p Plan, root: &Root) -> Result<Vec<Change<'p>>, Error
     Ok(changes)
 }
 
-fn before(action: &Action, root: &Root) -> std::io::Result<Option<Before>> {
+fn before(action: &Action, root: &Root, limit: u64) -> std::io::Result<Option<Before>> {
     let name = file_name(&action.path);
     let Some(directory) = root.directory(&action.parent())? else { return Ok(None) };
     let Some(state) = root.look(&directory, name)? else { return Ok(None) };
     let owner = Owner { uid: state.st_uid, gid: state.st_gid };
     let mode = state.st_mode & 0o7777;
     Ok(Some(if is(&state, SFlag::S_IFREG) {
-        let content = root.content(&directory, name, LIMIT)?.map(Content);
+        let content = root.content(&directory, name, limit)?.map(Content);
         let size = u64::try_from(state.st_size).unwrap_or(0);
         Before::File { content, size, mode, owner }
     } else if is(&state, SFlag::S_IFLNK) {

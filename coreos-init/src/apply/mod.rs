@@ -21,12 +21,12 @@ use cloud_config::{Config, Finding};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-pub use change::{Before, Change, after, changes};
+pub use change::{Before, Change, after, changes, changes_within};
 pub use root::{Owners, Root};
-pub use survey::survey;
+pub use survey::{ledger, survey};
 
 use crate::ledger::{Ledger, Place};
-use crate::plan::{Action, Context, Origin, Plan, decide, parent, rescue};
+use crate::plan::{Action, Context, Effect, Origin, Plan, decide, file_name, parent, rescue};
 use compare::{Need, need};
 use stage::Stage;
 
@@ -304,9 +304,28 @@ fn places<'a>(root: &Root, actions: impl Iterator<Item = &'a Action>) -> Vec<Pla
     places.into_iter().collect()
 }
 
+/// The directories that a plan's changes need and that are not there yet, the outermost first.
+pub fn missing(plan: &Plan, root: &Root) -> Vec<Place> {
+    let made =
+        plan.actions.iter().filter(|action| matches!(action.effect, Effect::Directory { .. }));
+    let made = made.map(|action| Place { path: action.path.clone(), home: action.home.clone() });
+    let writing = plan.actions.iter().filter(|a| !matches!(a.effect, Effect::Remove { .. }));
+    let all: BTreeSet<Place> = places(root, writing).into_iter().chain(made).collect();
+    all.into_iter().filter(|place| !matches!(root.directory(place), Ok(Some(_)))).collect()
+}
+
+/// Removes a directory if there is nothing in it.
+pub fn clear_directory(root: &Root, place: &Place) {
+    let above = Place { path: parent(&place.path).to_string(), home: place.home.clone() };
+    if let Ok(Some(above)) = root.directory(&above) {
+        // One that is in use is in nobody's way.
+        let _ = root.rmdir(&above, file_name(&place.path));
+    }
+}
+
 fn ledger_place() -> Place {
     Place { path: parent(Ledger::PATH).to_string(), home: None }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -361,6 +361,12 @@ impl Root {
         made.map(|()| name)
     }
 
+    /// Lets every effect fail once so many have been.
+    #[cfg(test)]
+    pub(crate) fn fail_after(&self, effects: u32) {
+        self.fault.set(effects, true);
+    }
+
     /// Stands before every effect, for tests to let it fail.
     fn effect(&self) -> io::Result<()> {
         #[cfg(test)]

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
-use super::{Outcome, Root, ledger_place};
+use super::{Outcome, Root, clear_directory, ledger_place};
 use crate::ledger::{Ledger, Place};
 use crate::plan::{Action, Effect, HOME_MODE, Owner, Skeleton, file_name, parent};
 
@@ -133,15 +133,7 @@ impl<'r> Stage<'r> {
         let ours = place.path.starts_with("/etc/systemd/")
             && dependent.iter().any(|suffix| place.path.ends_with(suffix));
         if ours {
-            self.rmdir(place);
-        }
-    }
-
-    /// Removes a directory if it is empty.
-    fn rmdir(&self, place: &Place) {
-        let above = Place { path: parent(&place.path).to_string(), home: place.home.clone() };
-        if let Ok(Some(above)) = self.root.directory(&above) {
-            let _ = self.root.rmdir(&above, file_name(&place.path));
+            clear_directory(self.root, place);
         }
     }
 
@@ -184,7 +176,7 @@ impl<'r> Stage<'r> {
             let _ = self.ledger(previous);
         }
         for place in self.made.iter().rev() {
-            self.rmdir(place);
+            clear_directory(self.root, place);
         }
     }
 }

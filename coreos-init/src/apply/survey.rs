@@ -45,7 +45,7 @@ pub fn survey(
     config: &Config,
 ) -> Result<(Facts, Vec<String>), Error> {
     let mut notes = Vec::new();
-    let ledger = ledger(root, &mut notes)?;
+    let ledger = noted_ledger(root, &mut notes)?;
     let mut facts = Facts {
         passwd: existing(root, "/etc/passwd")?,
         group: existing(root, "/etc/group")?,
@@ -87,7 +87,15 @@ pub fn survey(
     Ok((facts, notes))
 }
 
-fn ledger(root: &Root, notes: &mut Vec<String>) -> Result<Ledger, Error> {
+/// What the last configuration owned.
+///
+/// # Errors
+/// [`Error::Read`]; a damaged ledger is an empty one.
+pub fn ledger(root: &Root) -> Result<Ledger, Error> {
+    noted_ledger(root, &mut Vec::new())
+}
+
+fn noted_ledger(root: &Root, notes: &mut Vec<String>) -> Result<Ledger, Error> {
     let Some((bytes, _)) = read(root, Ledger::PATH)? else { return Ok(Ledger::default()) };
     let parsed = std::str::from_utf8(&bytes).ok().and_then(|text| Ledger::parse(text).ok());
     Ok(parsed.unwrap_or_else(|| {

@@ -13,7 +13,7 @@ use crate::plan::{Context, decide};
 
 /// What goes wrong before an effect.
 #[derive(Debug, Default)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// How many effects succeed before.
     after: Cell<Option<u32>>,
     /// Whether everything fails from then on, as it does without power.
@@ -37,7 +37,7 @@ impl Fault {
         }
     }
 
-    fn set(&self, after: u32, lasting: bool) {
+    pub(super) fn set(&self, after: u32, lasting: bool) {
         self.after.set(Some(after));
         self.lasting.set(lasting);
     }
@@ -48,7 +48,7 @@ impl Fault {
 }
 
 /// A small machine.
-fn machine() -> TempDir {
+pub(crate) fn machine() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for path in ["etc/skel/.config", "usr/lib/systemd/system", "home", "var/lib", "run"] {
         fs::create_dir_all(dir.path().join(path)).unwrap();
@@ -67,7 +67,7 @@ fn machine() -> TempDir {
     dir
 }
 
-fn owners() -> Owners {
+pub(crate) fn owners() -> Owners {
     if nix::unistd::geteuid().is_root() { Owners::Set } else { Owners::Skip }
 }
 
@@ -87,7 +87,7 @@ fn provision_in(root: &Root, config: &Config) -> Result<Applied, Error> {
 }
 
 /// Everything in a directory: path to type, mode, owner and content.
-fn tree(dir: &Path) -> Tree {
+pub(crate) fn tree(dir: &Path) -> Tree {
     let mut entries = BTreeMap::new();
     let mut waiting = vec![dir.to_path_buf()];
     while let Some(directory) = waiting.pop() {
@@ -114,7 +114,7 @@ fn tree(dir: &Path) -> Tree {
     entries
 }
 
-type Tree = BTreeMap<String, String>;
+pub(crate) type Tree = BTreeMap<String, String>;
 
 /// What is different after something, the ledger included.
 fn changes(before: &Tree, after: &Tree) -> Vec<String> {

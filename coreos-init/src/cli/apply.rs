@@ -7,10 +7,11 @@ use std::path::Path;
 use cloud_config::has_errors;
 
 use super::input::{self, Input, InputError};
-use super::{Streams, Verdict};
+use super::{Streams, Verdict, here};
 use crate::apply::{self, Applied, Outcome, Owners, Root, survey};
 use crate::plan::{Context, Plan, plan};
 use crate::reading::Reading;
+use crate::trial::{self, Recovered, Trial};
 
 /// Why nothing was applied.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,10 @@ pub(super) enum Failure {
     Input(#[from] InputError),
     #[error(transparent)]
     Apply(#[from] apply::Error),
+    #[error(transparent)]
+    Trial(#[from] trial::Error),
+    #[error("a trial is under way: `coreos-init confirm` keeps it, or wait until it is taken back")]
+    UnderWay,
 }
 
 /// What to do, and where.
@@ -39,7 +44,7 @@ pub(super) fn run(input: &Input, options: &ApplyOptions<'_>, streams: &mut Strea
             streams.fail(&error);
             match error {
                 Failure::Input(_) | Failure::Apply(apply::Error::Open { .. }) => Verdict::None,
-                Failure::Apply(_) => Verdict::No,
+                Failure::Apply(_) | Failure::Trial(_) | Failure::UnderWay => Verdict::No,
             }
         }
     }
@@ -53,12 +58,13 @@ fn apply(
     let found = input::find(input, &mut io::stdin().lock())?;
     let owners = if nix::unistd::geteuid().is_root() { Owners::Set } else { Owners::Skip };
     let root = Root::open(options.root, owners)?;
+    end_trial(options, streams)?;
     let keep = !options.dry_run;
     let reading = input::read(&found, options.root, keep, options.overrides, streams);
     if has_errors(&reading.findings) || !reading.failures.is_empty() {
         return Ok(Verdict::No);
     }
-    let plan = plan_for(&reading, &root, streams)?;
+    let plan = plan_for(&reading, options.root, &root, streams)?;
     if has_errors(&plan.findings) {
         return Ok(Verdict::No);
     }
@@ -78,13 +84,34 @@ fn apply(
     Ok(if applied.has_failures() { Verdict::No } else { Verdict::Yes })
 }
 
-/// Plans a configuration for a root, and shows what is wrong with it there.
+/// A trial that a root was left in is ended, as its machine would at its next boot. One of this
+/// machine is not interfered with.
+fn end_trial(options: &ApplyOptions<'_>, streams: &mut Streams<'_>) -> Result<(), Failure> {
+    let trial = Trial::of(options.root);
+    if options.dry_run || !trial.is_under_way() {
+        return Ok(());
+    }
+    if options.root == Path::new("/") {
+        return Err(Failure::UnderWay);
+    }
+    match trial::recover(options.root)? {
+        Recovered::Nothing => {}
+        Recovered::TakenBack(_) => {
+            streams.warn("note: a trial was not confirmed: it was taken back")
+        }
+        Recovered::Kept(_) => trial.end()?,
+    }
+    Ok(())
+}
+
+/// Plans a configuration for the root at `path`, and shows what is wrong with it there.
 pub(super) fn plan_for(
     reading: &Reading,
+    path: &Path,
     root: &Root,
     streams: &mut Streams<'_>,
 ) -> Result<Plan, apply::Error> {
-    let (facts, notes) = survey(root, None, &reading.config)?;
+    let (facts, notes) = survey(root, here::image(path).as_ref(), &reading.config)?;
     let plan = plan(&reading.config, &Context { facts, ..reading.context.clone() });
     for finding in &plan.findings {
         streams.warn(reading.bundle.render(finding));

@@ -12,6 +12,7 @@ use crate::reading::{Machine, Outside, Reading};
 use crate::source::{self, FileError, Found, MetaData, SourceName, from_file};
 
 use super::Streams;
+use super::here::Here;
 
 /// How the standard input is named, in arguments and in findings.
 pub(super) const STANDARD_INPUT: (&str, &str) = ("-", "standard input");
@@ -92,7 +93,8 @@ impl Outside for Workstation {
 }
 
 /// Understands a configuration for a root, and shows what is wrong with it. With `keep`, what is
-/// fetched is kept in the root.
+/// fetched is kept in the root. The machine itself knows its addresses and what its platform
+/// says; any other root is understood as far as a workstation can.
 pub(super) fn read(
     found: &Found,
     root: &Path,
@@ -100,11 +102,28 @@ pub(super) fn read(
     overrides: &BTreeMap<String, String>,
     streams: &mut Streams<'_>,
 ) -> Reading {
+    if root == Path::new("/")
+        && let Ok(mut here) = Here::look()
+    {
+        let found = here.with(found.clone());
+        return read_with(&found, root, keep, overrides, &mut here, streams);
+    }
+    read_with(found, root, keep, overrides, &mut Workstation, streams)
+}
+
+fn read_with(
+    found: &Found,
+    root: &Path,
+    keep: bool,
+    overrides: &BTreeMap<String, String>,
+    outside: &mut dyn Outside,
+    streams: &mut Streams<'_>,
+) -> Reading {
     // A root that has not booted yet has none.
     let machine_id = std::fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default();
     let machine_id = machine_id.trim();
     let machine = Machine { root, keep, overrides, fixed: &[], machine_id };
-    let reading = Reading::new(found, &machine, &mut Workstation);
+    let reading = Reading::new(found, &machine, outside);
     for finding in &reading.findings {
         streams.warn(reading.bundle.render(finding));
     }

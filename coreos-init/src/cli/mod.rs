@@ -7,10 +7,12 @@
 mod apply; // a configuration into a directory
 mod explain; // what made a file
 mod finish; // what needs the service manager
+mod here; // this machine, while it runs
 mod input; // where a configuration is
 mod plan; // what would change
 mod schema; // the language for editors
 mod sources; // where a configuration would come from
+mod trial; // a configuration for a while
 mod validate; // is it a configuration?
 
 use std::error::Error;
@@ -22,6 +24,7 @@ pub use apply::ApplyOptions;
 pub use input::Input;
 pub use schema::schema;
 pub use sources::SourcesOptions;
+pub use trial::{TrialStep, period};
 
 use crate::report::{REPORT, Report, Status};
 
@@ -81,6 +84,21 @@ pub fn apply(input: &Input, options: &ApplyOptions<'_>) -> ExitCode {
 /// Shows what a configuration would change.
 pub fn plan(input: &Input, options: &ApplyOptions<'_>, json: bool) -> ExitCode {
     with_streams(|streams| plan::run(input, options, json, streams))
+}
+
+/// Applies a configuration to this machine for a while.
+pub fn try_for(file: &Path, period: std::time::Duration) -> ExitCode {
+    with_streams(|streams| trial::begin(file, period, streams))
+}
+
+/// Keeps the configuration that is tried.
+pub fn confirm() -> ExitCode {
+    with_streams(trial::confirm)
+}
+
+/// Does one part of the service of a trial.
+pub fn trial(step: TrialStep) -> ExitCode {
+    with_streams(|streams| trial::step(step, streams))
 }
 
 /// Shows what made a file of this machine.

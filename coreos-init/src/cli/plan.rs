@@ -12,6 +12,7 @@ use super::{Streams, Verdict};
 use crate::apply::{Before, Change, Owners, Root, after, changes};
 use crate::plan::Plan;
 use crate::reading::Reading;
+use crate::source::Found;
 
 /// Lines around a change that are shown.
 const CONTEXT: usize = 3;
@@ -75,13 +76,23 @@ fn plan(
     streams: &mut Streams<'_>,
 ) -> Result<Verdict, Failure> {
     let found = input::find(input, &mut io::stdin().lock())?;
+    show_plan(&found, options, json, streams)
+}
+
+/// Shows the plan of a configuration.
+pub(super) fn show_plan(
+    found: &Found,
+    options: &ApplyOptions<'_>,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> Result<Verdict, Failure> {
     // Whose a file is counts for everybody who looks.
     let root = Root::open(options.root, Owners::Set)?;
-    let reading = input::read(&found, options.root, false, options.overrides, streams);
+    let reading = input::read(found, options.root, false, options.overrides, streams);
     if has_errors(&reading.findings) || !reading.failures.is_empty() {
         return Ok(Verdict::No);
     }
-    let plan = plan_for(&reading, &root, streams)?;
+    let plan = plan_for(&reading, options.root, &root, streams)?;
     if has_errors(&plan.findings) {
         return Ok(Verdict::No);
     }

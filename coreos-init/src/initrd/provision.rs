@@ -21,8 +21,9 @@ use crate::fetched::{self, Wanted};
 use crate::net::{Lease, Uplink, statics_of};
 use crate::plan::{Context, Plan};
 use crate::reading::{Machine, Outside, Reading};
-use crate::report::{JOBS, REPORT, Report, Stages, Status, peak_memory_kib};
+use crate::report::{FOUND, JOBS, REPORT, Report, Stages, Status, peak_memory_kib};
 use crate::source::{self, Found, Need, Places};
+use crate::trial::{self, Recovered, Trial};
 use crate::verbs::Jobs;
 
 /// Where the image's own `/etc` can be seen while the overlay covers it.
@@ -60,11 +61,16 @@ pub(super) fn run(boot: Boot<'_>) {
         exclude: vec![system_disk.to_owned()],
         roots: sysroot.join(host::http::SYSTEM_ROOTS.trim_start_matches('/')),
     };
+    let trial = end_trial(sysroot, &places.state);
     let mut uplink = Uplink::new(&places, PathBuf::from(RESOLV_CONF));
     let search = source::find(&places, &mut uplink);
     stages.done("sources");
 
     let mut report = Report::begin(search.found.as_ref(), &search.looked);
+    match trial {
+        Ok(notes) => report.notes.extend(notes),
+        Err(why) => report.failures.push(why),
+    }
     if condition == Condition::Volatile {
         report.failures.push("the state is in memory and will be lost at the next boot".to_owned());
     }
@@ -98,9 +104,34 @@ pub(super) fn run(boot: Boot<'_>) {
         write(Path::new(REPORT), report.text().as_bytes(), 0o600),
         write(Path::new(ISSUE), issue(&report).as_bytes(), 0o644),
     ];
+    if let Some(found) = &search.found
+        && let Err(error) = source::store(Path::new(FOUND), found)
+    {
+        console.warn(chain(&error));
+    }
     for error in written.iter().filter_map(|written| written.as_ref().err()) {
         console.warn(chain(error));
     }
+}
+
+/// Ends a trial that the machine stopped in; what is to be told of it.
+fn end_trial(sysroot: &Path, state: &Path) -> Result<Vec<String>, String> {
+    let ended = match trial::recover(sysroot) {
+        Ok(Recovered::Nothing) => return Ok(Vec::new()),
+        Ok(Recovered::TakenBack(mut notes)) => {
+            notes.push(
+                "a trial was not confirmed before the machine stopped: it was taken back"
+                    .to_owned(),
+            );
+            return Ok(notes);
+        }
+        // Only when it is kept may it be forgotten.
+        Ok(Recovered::Kept(found)) => source::save_last(state, &found)
+            .map_err(|error| chain(&error))
+            .and_then(|()| Trial::of(sysroot).end().map_err(|error| chain(&error))),
+        Err(error) => Err(chain(&error)),
+    };
+    ended.map(|()| Vec::new()).map_err(|why| format!("a trial was not ended: {why}"))
 }
 
 type AnyError = Box<dyn Error + Send + Sync>;

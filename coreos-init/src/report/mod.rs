@@ -27,6 +27,9 @@ pub const REPORT: &str = "/run/coreos-init/report.json";
 /// Where the initrd leaves what the service manager is to be asked for.
 pub const JOBS: &str = "/run/coreos-init/jobs.json";
 
+/// Where the initrd leaves what the machine is configured by, for root alone.
+pub const FOUND: &str = "/run/coreos-init/configuration.json";
+
 /// How a machine was configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -9,13 +9,12 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use cloud_config::network::Format;
 use host::error::chain;
 use serde::{Deserialize, Serialize};
 
 use super::{Found, Glance, MetaData, NetworkDescription, Places, SourceName, Survey};
+use crate::stored::Bytes;
 
 /// The directory, below the state.
 const DIRECTORY: &str = "var/lib/coreos-init/last";
@@ -70,51 +69,15 @@ struct Stored {
     network_format: Option<String>,
 }
 
-/// Bytes that stay readable where they are text.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Bytes {
-    Text(String),
-    Base64(String),
-}
-
-impl Bytes {
-    fn new(bytes: &[u8]) -> Bytes {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Bytes::Text(text.to_owned()),
-            Err(_) => Bytes::Base64(STANDARD.encode(bytes)),
-        }
-    }
-
-    fn into_vec(self) -> Result<Vec<u8>, serde_json::Error> {
-        match self {
-            Bytes::Text(text) => Ok(text.into_bytes()),
-            Bytes::Base64(text) => STANDARD.decode(text).map_err(serde::de::Error::custom),
-        }
-    }
-}
-
 /// Keeps `found` as the configuration that this machine falls back to. One that is kept already
 /// is not written again. `state` is the directory of [`Places::state`].
 pub fn save_last(state: &Path, found: &Found) -> Result<(), LastError> {
     if found.source == SourceName::Last {
         return Ok(());
     }
-    let stored = Stored {
-        version: VERSION,
-        source: found.source,
-        place: found.place.clone(),
-        name: found.name.clone(),
-        user_data: Bytes::new(&found.user_data),
-        meta_data: found.meta_data.clone(),
-        network_config: found.network.as_ref().map(|network| Bytes::new(&network.text)),
-        network_format: found.network.as_ref().map(|network| network.format.name().to_owned()),
-    };
     let directory = state.join(DIRECTORY);
     let path = directory.join(FILE);
-    let damaged = |source| LastError::Damaged { path: path.clone(), source };
-    let mut text = serde_json::to_vec_pretty(&stored).map_err(damaged)?;
-    text.push(b'\n');
+    let text = encode(found).map_err(|source| LastError::Damaged { path: path.clone(), source })?;
     if fs::read(&path).is_ok_and(|kept| kept == text) {
         return Ok(());
     }
@@ -131,7 +94,23 @@ pub fn save_last(state: &Path, found: &Found) -> Result<(), LastError> {
 
 /// The configuration that is kept under `state`, if one is.
 pub fn load_last(state: &Path) -> Result<Option<Found>, LastError> {
-    let path = state.join(DIRECTORY).join(FILE);
+    let found = load(&state.join(DIRECTORY).join(FILE))?;
+    Ok(found.map(|found| Found {
+        source: SourceName::Last,
+        place: format!("/{DIRECTORY} (once {})", found.place),
+        ..found
+    }))
+}
+
+/// Writes a configuration as it was found into a file of its own, for root alone.
+pub fn store(path: &Path, found: &Found) -> Result<(), LastError> {
+    let damaged = |source| LastError::Damaged { path: path.to_owned(), source };
+    Ok(host::durable::write(path, &encode(found).map_err(damaged)?, 0o600)?)
+}
+
+/// Reads what [`store`] wrote; none where there is no such file.
+pub fn load(path: &Path) -> Result<Option<Found>, LastError> {
+    let path = path.to_owned();
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -141,6 +120,21 @@ pub fn load_last(state: &Path) -> Result<Option<Found>, LastError> {
         Ok(found) => Ok(Some(found)),
         Err(source) => Err(LastError::Damaged { path, source }),
     }
+}
+
+fn encode(found: &Found) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = serde_json::to_vec_pretty(&Stored {
+        version: VERSION,
+        source: found.source,
+        place: found.place.clone(),
+        name: found.name.clone(),
+        user_data: Bytes::new(&found.user_data),
+        meta_data: found.meta_data.clone(),
+        network_config: found.network.as_ref().map(|network| Bytes::new(&network.text)),
+        network_format: found.network.as_ref().map(|network| network.format.name().to_owned()),
+    })?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 fn decode(text: &[u8]) -> Result<Found, serde_json::Error> {
@@ -156,12 +150,12 @@ fn decode(text: &[u8]) -> Result<Found, serde_json::Error> {
             <serde_json::Error as serde::de::Error>::custom(message)
         })?,
     };
-    let network = stored.network_config.map(Bytes::into_vec).transpose()?;
+    let network = stored.network_config.map(|bytes| bytes.to_vec());
     Ok(Found {
-        source: SourceName::Last,
-        place: format!("/{DIRECTORY} (once {})", stored.place),
+        source: stored.source,
+        place: stored.place,
         name: stored.name,
-        user_data: stored.user_data.into_vec()?,
+        user_data: stored.user_data.to_vec(),
         meta_data: stored.meta_data,
         network: network.map(|text| NetworkDescription { format, text }),
         notes: Vec::new(),

@@ -39,7 +39,7 @@ pub use command_line::{ConfigUrl, UrlError, wanted_url};
 pub use disc::from_disc;
 pub use file::{FileError, from_file};
 pub use guestinfo::{GuestInfo, understand};
-pub use last::{LastError, load_last, save_last};
+pub use last::{LastError, load, load_last, save_last, store};
 pub use metadata::MetaData;
 pub use platform::Platform;
 pub use smbios::Smbios;

@@ -184,7 +184,11 @@ async fn listen(bus: &Connection, jobs: usize) -> Result<MessageStream, Error> {
     let room = 1024 + jobs;
     let ended = MessageStream::for_match_rule(removed, bus, room.try_into().ok());
     let ended = ended.await.map_err(Error::Bus)?;
-    call(bus, "Subscribe", &()).await.map_err(Error::Bus)?;
+    match call(bus, "Subscribe", &()).await {
+        // This connection has asked before.
+        Err(zbus::Error::MethodError(name, ..)) if name.ends_with(".AlreadySubscribed") => {}
+        reply => drop(reply.map_err(Error::Bus)?),
+    }
     Ok(ended)
 }
 
@@ -228,6 +232,131 @@ async fn start_script(
     properties.extend(before.map(|before| ("After", Variant::from(vec![before]))));
     let auxiliary: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
     call(bus, "StartTransientUnit", &(unit, "fail", properties, auxiliary)).await
+}
+
+/// Starts the service of a trial, and waits until what it is to try is applied: `program` does
+/// each step of it.
+///
+/// # Errors
+/// [`Error`]; what the service manager refuses or fails is the outcome.
+pub async fn start_trial(
+    bus: &Connection,
+    unit: &str,
+    program: &str,
+    seconds: u64,
+    deadline: Duration,
+) -> Result<JobOutcome, Error> {
+    let seconds = seconds.to_string();
+    let step = |arguments: &[&str]| {
+        let line: Vec<String> =
+            [program, "trial"].iter().chain(arguments).map(|part| (*part).to_string()).collect();
+        Variant::from(vec![(program.to_string(), line, false)])
+    };
+    let limit = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
+    let properties: Vec<(&str, Variant<'_>)> = vec![
+        ("Description", Variant::from("A configuration on trial")),
+        ("Type", Variant::from("exec")),
+        ("CollectMode", Variant::from("inactive-or-failed")),
+        ("ExecStartPre", step(&["apply"])),
+        ("ExecStart", step(&["wait", &seconds])),
+        ("ExecStopPost", step(&["end"])),
+        // The end may be killed, too.
+        ("Restart", Variant::from("on-abnormal")),
+        ("TimeoutStartUSec", Variant::from(limit)),
+        ("TimeoutStopUSec", Variant::from(limit)),
+    ];
+    let auxiliary: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
+    let mut ended = listen(bus, 1).await?;
+    let reply = call(bus, "StartTransientUnit", &(unit, "fail", properties, auxiliary)).await;
+    let job = match job_of(reply)? {
+        Ok(job) => job,
+        Err(reason) => return Ok(JobOutcome::Failed(reason)),
+    };
+    let result = async {
+        loop {
+            let message = ended.next().await.ok_or(Error::Closed)?.map_err(Error::Bus)?;
+            let body = message.body();
+            if let Ok((_id, path, _unit, result)) =
+                body.deserialize::<(u32, OwnedObjectPath, String, String)>()
+                && path == job
+            {
+                return Ok(JobOutcome::from_result(&result));
+            }
+        }
+    };
+    tokio::time::timeout(deadline, result).await.unwrap_or(Ok(JobOutcome::UnderWay))
+}
+
+/// Whether a unit runs, or is about to, or not quite ended.
+///
+/// # Errors
+/// [`Error`]; a unit that is not loaded does not run.
+pub async fn is_running(bus: &Connection, unit: &str) -> Result<bool, Error> {
+    let Ok(path) = job_of(call(bus, "GetUnit", &(unit,)).await)? else { return Ok(false) };
+    let state =
+        property(bus, path.as_str(), "org.freedesktop.systemd1.Unit", "ActiveState").await?;
+    Ok(matches!(state.as_str(), "active" | "activating" | "reloading" | "deactivating"))
+}
+
+/// Whether the machine is going down.
+///
+/// # Errors
+/// [`Error`].
+pub async fn is_stopping(bus: &Connection) -> Result<bool, Error> {
+    Ok(property(bus, MANAGER_PATH, MANAGER_INTERFACE, "SystemState").await? == "stopping")
+}
+
+/// A property that is a word; empty where there is no such thing, or not any more.
+async fn property(
+    bus: &Connection,
+    path: &str,
+    interface: &str,
+    name: &str,
+) -> Result<String, Error> {
+    let properties = Some("org.freedesktop.DBus.Properties");
+    let asked = (interface, name);
+    let reply = match bus.call_method(Some(MANAGER), path, properties, "Get", &asked).await {
+        Err(zbus::Error::MethodError(..)) => return Ok(String::new()),
+        reply => reply.map_err(Error::Bus)?,
+    };
+    let body = reply.body();
+    let value = body.deserialize::<Variant<'_>>().map_err(Error::Bus)?;
+    Ok(String::try_from(value).unwrap_or_default())
+}
+
+/// Lets the service manager forget that these units failed, if they did.
+///
+/// # Errors
+/// [`Error`].
+pub async fn forget_failures(
+    bus: &Connection,
+    units: impl IntoIterator<Item = &String>,
+) -> Result<(), Error> {
+    for unit in units {
+        match call(bus, "ResetFailedUnit", &(unit.as_str(),)).await {
+            // It is not loaded.
+            Err(zbus::Error::MethodError(..)) => {}
+            reply => drop(reply.map_err(Error::Bus)?),
+        }
+    }
+    Ok(())
+}
+
+/// Lets the service manager read its units again, and networkd its files.
+///
+/// # Errors
+/// [`Error`]; that there is no networkd is none.
+pub async fn reload(bus: &Connection, network: bool) -> Result<(), Error> {
+    call(bus, "Reload", &()).await.map_err(Error::Bus)?;
+    if network {
+        let (name, path) = ("org.freedesktop.network1", "/org/freedesktop/network1");
+        let interface = Some("org.freedesktop.network1.Manager");
+        match bus.call_method(Some(name), path, interface, "Reload", &()).await {
+            Ok(_) | Err(zbus::Error::MethodError(..)) => {}
+            Err(error) => return Err(Error::Bus(error)),
+        }
+    }
+    Ok(())
 }
 
 impl Verb {

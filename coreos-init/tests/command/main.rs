@@ -1,6 +1,7 @@
 //! The commands of a workstation, as a person runs them.
 
 mod apply;
+mod crash;
 mod keys;
 mod plan;
 mod root;

@@ -1,5 +1,6 @@
 //! A directory that stands for a machine's root.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,13 @@ pub(crate) struct Root(TempDir);
 impl Root {
     /// A root as the image has it, as far as provisioning looks.
     pub(crate) fn new() -> Root {
+        Root::on(|_| {})
+    }
+
+    /// The same in a directory that something is mounted on before.
+    pub(crate) fn on(mount: impl FnOnce(&Path)) -> Root {
         let root = Root(tempfile::tempdir().unwrap());
+        mount(root.path());
         for (path, text) in [
             (
                 "etc/passwd",
@@ -67,7 +74,12 @@ impl Root {
     /// Everything outside `/usr`, sorted: path, mode, owner and content. Owners are those that
     /// root would set; who is not root sees none.
     pub(crate) fn listing(&self) -> String {
-        let mut entries = Vec::new();
+        self.entries().into_iter().collect()
+    }
+
+    /// The same, entry by entry.
+    pub(crate) fn entries(&self) -> BTreeSet<String> {
+        let mut entries = BTreeSet::new();
         for path in self.paths() {
             let name = format!("/{}", path.strip_prefix(self.path()).unwrap().display());
             if name == "/" || name.starts_with("/usr") {
@@ -75,7 +87,7 @@ impl Root {
             }
             let state = fs::symlink_metadata(&path).unwrap();
             let (mode, uid, gid) = (state.mode() & 0o7777, state.uid(), state.gid());
-            entries.push(if state.is_symlink() {
+            let entry = if state.is_symlink() {
                 format!("{name} -> {}\n", fs::read_link(&path).unwrap().display())
             } else if state.is_dir() {
                 format!("{name}/ {mode:04o} {uid}:{gid}\n")
@@ -83,9 +95,9 @@ impl Root {
                 let text = fs::read_to_string(&path).unwrap();
                 let lines: String = text.lines().map(|line| format!("    {line}\n")).collect();
                 format!("{name} {mode:04o} {uid}:{gid}\n{lines}")
-            });
+            };
+            entries.insert(entry);
         }
-        entries.sort();
-        entries.concat()
+        entries
     }
 }

@@ -24,12 +24,14 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// Mounts the tree and provisions it, as the initrd does on a machine, and
 /// becomes systemd-nspawn. `/run` of the tree is handed over as bind mounts,
-/// because nspawn makes a `/run` of its own.
+/// because nspawn makes a `/run` of its own. The program that provisions is
+/// also the system's own, whatever the image has.
 const BOOT_SCRIPT: &str = r#"
 mkdir -p "$folder/root" "$folder/tree" "$folder/state/upper" "$folder/state/work"
 mount -t erofs -o loop,ro "$image" "$folder/root"
 mount -t overlay overlay -o "lowerdir=$folder/root,upperdir=$folder/state/upper,workdir=$folder/state/work" "$folder/tree"
 echo "$name" >"$folder/tree/etc/hostname"
+install "$provision" "$folder/tree/usr/lib/coreos/coreos-init"
 rm -rf "$folder/run" "$folder/tree/run/systemd" "$folder/tree/run/metadata"
 "$provision" apply --root "$folder/tree" --from-file "$folder/user-data" >"$folder/apply.log" 2>&1
 mkdir -p "$folder/run/systemd/system" "$folder/run/systemd/network" "$folder/run/metadata"
@@ -82,9 +84,7 @@ impl Node {
         // What an earlier run left.
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-        let path = folder.join("user-data");
-        fs::write(&path, user_data).map_err(Error::file("write", &path))?;
-        Ok(Self {
+        let node = Self {
             network: Arc::clone(network),
             name: (*name).to_owned(),
             address: network.address(*number),
@@ -94,7 +94,9 @@ impl Node {
             disk: 0,
             number: *number,
             running: None,
-        })
+        };
+        node.configure(user_data)?;
+        Ok(node)
     }
 
     /// Its name.
@@ -105,6 +107,12 @@ impl Node {
     /// Its address.
     pub fn address(&self) -> Ipv4Addr {
         self.address
+    }
+
+    /// Gives it another cloud-config, for the next time that it is switched on.
+    pub fn configure(&self, user_data: &str) -> Result<()> {
+        let path = self.folder.join("user-data");
+        fs::write(&path, user_data).map_err(Error::file("write", &path))
     }
 
     /// Switches it on, and does not wait.

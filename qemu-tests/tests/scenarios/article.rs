@@ -22,10 +22,16 @@ pub(crate) fn hardware(
 ) -> Result<(Hardware, Discovery)> {
     let hardware = lab.hardware(name)?;
     let discovery = Discovery::start(hardware.folder())?;
+    let config = config(&hardware, &discovery, more);
+    Ok((lab.insert(hardware, &config, name, label)?, discovery))
+}
+
+/// The article's config for a machine, and `more` at its end.
+pub(crate) fn config(hardware: &Hardware, discovery: &Discovery, more: &str) -> String {
     let config = CONFIG
         .replace("ssh-rsa VOTRE_CLE_PUBLIQUE core@coreos", hardware.public_key())
         .replace("VOTRE_URL", &discovery.url());
-    Ok((lab.insert(hardware, &(config + more), name, label)?, discovery))
+    config + more
 }
 
 /// What must be so on a node that has `address`, after every boot.

@@ -19,12 +19,13 @@ mod no_config;
 mod releases; // builds, publishes and serves them
 mod secure_boot; // signed, refused, edited
 mod static_address;
+mod trial; // a config for a while
 mod update;
 mod vmware; // from one release to the next, and back from bad ones
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 
 use checks::Outcome;
 use lab::Lab;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         scenario("flipped_byte_in_a_file", flipped_byte::in_a_file),
         scenario("flipped_byte_in_the_superblock", flipped_byte::in_the_superblock),
         scenario("cluster_on_nodes", cluster::run),
+        scenario("trial_on_a_node", trial::run),
         scenario("update_and_back_from_bad_releases", update::run).with_ignored_flag(true),
         scenario("update_killed", update::killed).with_ignored_flag(true),
         scenario("update_that_hangs", update::hanging).with_ignored_flag(true),
@@ -53,8 +55,8 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.into()).exit_code()
 }
 
-fn scenario(name: &'static str, run: fn(&Lab) -> Outcome) -> Trial {
-    Trial::test(name, move || {
+fn scenario(name: &'static str, run: fn(&Lab) -> Outcome) -> libtest_mimic::Trial {
+    libtest_mimic::Trial::test(name, move || {
         let lab = Lab::open().map_err(Failed::from)?;
         run(&lab).map_err(|error| Failed::from(checks::told(error.as_ref())))
     })

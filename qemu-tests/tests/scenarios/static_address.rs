@@ -23,6 +23,12 @@ const NETWORK: &str = "        - name: 00-static.network
               DNS=10.0.2.3
 ";
 
+/// What is tried besides.
+const TRIED: &str = "    write_files:
+        - path: /etc/tried
+          content: $private_ip
+";
+
 /// What must stay from one boot to the next. The host key is checked by every
 /// login: another one than the first time is refused.
 const SAME: [&str; 4] = [
@@ -50,14 +56,25 @@ pub(crate) fn run(lab: &Lab) -> Outcome {
     machine.read("etcdctl --endpoints http://10.0.2.50:4001 put kept 'a value'")?;
     let before: Vec<String> = SAME.iter().map(|one| machine.read(one)).collect::<Result<_, _>>()?;
 
+    // What is on trial when the power fails is as if it had never been.
+    let text = article::config(machine.hardware(), &discovery, NETWORK) + TRIED;
+    machine.read(&format!("cat >/tmp/tried.yaml <<'EOF'\n{text}EOF"))?;
+    let tried = machine.read("sudo coreos-init try /tmp/tried.yaml --confirm-within 1h")?;
+    checks.holds("a trial begins", tried.contains("unless you say"), &tried);
+    checks.equal("what is tried", machine.read("cat /etc/tried"), "10.0.2.50");
+    machine.read("sudo sync")?;
+
     // Neither the drive nor the discovery service is there the second time,
     // but a disk that is none of the system's.
     drop(discovery);
-    let mut hardware = machine.power_off(SETTLE)?.disc(None);
+    let mut hardware = machine.power_cut().disc(None);
     hardware.add_disk(64)?;
     let machine = hardware.boot(None)?;
     let report = provisioning::wait(&machine, BOOT)?.report;
     article::check_report(&report, &mut checks, "last");
+    checks.equal("what was tried", machine.read("ls /etc/tried 2>&1 | grep -c 'No such'"), "1");
+    let told = machine.read("sudo coreos-init status");
+    checks.contains("what is said of it", told, "a trial was not confirmed");
     article::check(&machine, &mut checks, ADDRESS)?;
     for (one, before) in SAME.iter().zip(before) {
         checks.equal(&format!("`{one}` after the second boot"), machine.read(one), before);
