@@ -27,7 +27,9 @@ test: lint image
 	cargo test --locked --workspace --exclude qemu-tests
 	cargo test --locked -p qemu-tests
 
+soak: PACKAGES := $(shell sed -e 's/\#.*//' host-packages.txt)
 soak: image
+	cargo test --locked -p coreos-init --test command -- --ignored
 	cargo test --locked -p qemu-tests --test scenarios -- --ignored
 
 lint: setup
@@ -39,6 +41,7 @@ bench: image
 	@image/bench.sh $(PROGRAMS)/image target/bench
 	@cargo build --release --locked -p channels --example delta-bench
 	@channels/bench.sh $(PROGRAMS) $(IMAGE_DIR) target/bench
+	@coreos-init/bench.sh $(PROGRAMS) target/bench
 	@$(PROGRAMS)/machine bench --image $(IMAGE_DIR)/coreos.qcow2
 	@cargo bench --locked -q -p fleet --bench cluster
 

@@ -206,6 +206,7 @@ impl Accounts {
         self.passwd.push(&[name, "x", &uid, &gid, account.comment, account.home, account.shell]);
         self.shadow.remove(name);
         self.add_shadow(name, account.password.unwrap_or("*"));
+        self.complete_group(name);
         Ok(())
     }
 
@@ -222,6 +223,15 @@ impl Accounts {
         if self.shadow.row(account.name).is_none() {
             self.add_shadow(account.name, "*");
         }
+        // An earlier run may have written one of the files and not the other.
+        let gid = self.user(account.name).map(|user| user.gid);
+        if let (PrimaryGroup::Own, Some(gid)) = (&account.group, gid)
+            && self.group.row(account.name).is_none()
+            && !self.gids().contains(&gid)
+        {
+            self.push_group(account.name, gid);
+        }
+        self.complete_group(account.name);
         Ok(())
     }
 
@@ -278,14 +288,30 @@ impl Accounts {
     /// Removes a group unless it is somebody's primary one. Whether it is gone.
     pub fn remove_group(&mut self, name: &str, gid: u32) -> bool {
         let used = self.homes().any(|user| user.gid == gid);
-        if used || self.group(name) != Some(gid) {
-            return !used;
+        if self.group(name) == Some(gid) && !used {
+            self.group.remove(name);
         }
-        self.group.remove(name);
-        if let Some(gshadow) = &mut self.gshadow {
+        self.forget_group(name);
+        !used
+    }
+
+    /// Gives a group that there is its entry among those of passwords.
+    pub fn complete_group(&mut self, name: &str) {
+        if let Some(gshadow) = &mut self.gshadow
+            && self.group.row(name).is_some()
+            && gshadow.row(name).is_none()
+        {
+            gshadow.push(&[name, "!", "", ""]);
+        }
+    }
+
+    /// Removes the entry of a group that there is not, or not any more.
+    fn forget_group(&mut self, name: &str) {
+        if let Some(gshadow) = &mut self.gshadow
+            && self.group.row(name).is_none()
+        {
             gshadow.remove(name);
         }
-        true
     }
 
     /// Puts an account into a further group.
@@ -331,10 +357,8 @@ impl Accounts {
         let shared = self.homes().any(|user| Some(user.gid) == own);
         if own == Some(gid) && !shared {
             self.group.remove(name);
-            if let Some(gshadow) = &mut self.gshadow {
-                gshadow.remove(name);
-            }
         }
+        self.forget_group(name);
     }
 
     fn add_shadow(&mut self, name: &str, hash: &str) {

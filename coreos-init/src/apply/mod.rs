@@ -209,8 +209,8 @@ fn make(
         stage.undo(&plan.previous);
         return Err(error);
     }
-    let mut complete = true;
-    for (index, result) in stage.switch(&plan.actions) {
+    let (switched, mut complete) = stage.switch(&plan.actions);
+    for (index, result) in switched {
         items[index].outcome = result.unwrap_or_else(|error| {
             complete = false;
             Outcome::Failed(error.to_string())
@@ -277,7 +277,13 @@ fn item(action: &Action, outcome: Outcome) -> Item {
 /// ledger does not look.
 fn sweep(plan: &Plan, root: &Root) {
     let passing = plan.actions.iter().map(Action::parent).filter(is_passing);
-    let places = plan.previous.staging.iter().cloned().chain([ledger_place()]).chain(passing);
+    // The ledger's own directory is made before there is a ledger.
+    let mut own = vec![ledger_place()];
+    while let Some(above) = own.last().filter(|place| place.path != "/") {
+        let path = parent(&above.path).to_string();
+        own.push(Place { path, home: None });
+    }
+    let places = plan.previous.staging.iter().cloned().chain(own).chain(passing);
     for place in places.collect::<BTreeSet<_>>() {
         // A leftover that cannot be cleared is in nobody's way.
         let _ = root.sweep(&place);
@@ -314,12 +320,19 @@ pub fn missing(plan: &Plan, root: &Root) -> Vec<Place> {
     all.into_iter().filter(|place| !matches!(root.directory(place), Ok(Some(_)))).collect()
 }
 
-/// Removes a directory if there is nothing in it.
-pub fn clear_directory(root: &Root, place: &Place) {
+/// Removes a directory if there is nothing in it. Whether it is as it should be then: one that is
+/// in use is.
+pub fn clear_directory(root: &Root, place: &Place) -> bool {
     let above = Place { path: parent(&place.path).to_string(), home: place.home.clone() };
-    if let Ok(Some(above)) = root.directory(&above) {
-        // One that is in use is in nobody's way.
-        let _ = root.rmdir(&above, file_name(&place.path));
+    let removed = match root.directory(&above) {
+        Ok(Some(above)) => root.rmdir(&above, file_name(&place.path)),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    let fine = [Errno::ENOENT, Errno::ENOTEMPTY, Errno::EBUSY].map(|errno| errno as i32);
+    match removed {
+        Ok(()) => true,
+        Err(error) => error.raw_os_error().is_some_and(|number| fine.contains(&number)),
     }
 }
 

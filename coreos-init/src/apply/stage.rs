@@ -90,17 +90,19 @@ impl<'r> Stage<'r> {
         })
     }
 
-    /// Switches everything in. What goes wrong with one does not keep the others out.
-    pub(super) fn switch(&self, actions: &[Action]) -> Vec<(usize, io::Result<Outcome>)> {
+    /// Switches everything in. What goes wrong with one does not keep the others out. Also
+    /// whether what became empty is gone.
+    pub(super) fn switch(&self, actions: &[Action]) -> (Vec<(usize, io::Result<Outcome>)>, bool) {
         let switched = self.prepared.iter().map(|prepared| {
             let action = &actions[prepared.index];
             (prepared.index, self.switch_one(prepared, action))
         });
         let switched = switched.collect();
+        let mut clear = true;
         for action in actions.iter().filter(|a| matches!(a.effect, Effect::Remove { .. })) {
-            self.clear(&action.parent());
+            clear &= self.clear(&action.parent());
         }
-        switched
+        (switched, clear)
     }
 
     fn switch_one(&self, prepared: &Prepared, action: &Action) -> io::Result<Outcome> {
@@ -127,14 +129,12 @@ impl<'r> Stage<'r> {
         }
     }
 
-    /// Removes the directory of a unit's drop-ins or links once the last is gone.
-    fn clear(&self, place: &Place) {
+    /// Removes the directory of a unit's drop-ins or links once the last is gone. Whether it is.
+    fn clear(&self, place: &Place) -> bool {
         let dependent = [".d", ".wants", ".requires", ".upholds"];
         let ours = place.path.starts_with("/etc/systemd/")
             && dependent.iter().any(|suffix| place.path.ends_with(suffix));
-        if ours {
-            clear_directory(self.root, place);
-        }
+        !ours || clear_directory(self.root, place)
     }
 
     /// Writes the ledger.

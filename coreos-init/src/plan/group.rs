@@ -12,7 +12,12 @@ impl Draft<'_> {
             let name = &group.name.value;
             let record = self.owned.groups.get(name).cloned().unwrap_or_default();
             let gid = match self.accounts.group(name) {
-                Some(_) => record.gid,
+                Some(_) => {
+                    if record.gid.is_some() {
+                        self.accounts.complete_group(name);
+                    }
+                    record.gid
+                }
                 None => match self.accounts.create_group(name, record.gid) {
                     Ok(gid) => Some(gid),
                     Err(problem) => {

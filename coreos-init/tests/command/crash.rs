@@ -249,7 +249,7 @@ fn full(step: usize) {
                 tmpfs(root.path(), 4096, MsFlags::MS_REMOUNT);
                 way.check(&root, &format!("{pages} pages"));
             }
-            assert!(failures > 20 / step, "{failures}");
+            assert!(failures > 10 / step, "{failures}");
         }
     });
 }
