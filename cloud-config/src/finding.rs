@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::redact::redacted;
 use crate::source::lines;
 
 /// A place in a source text.
@@ -103,13 +104,20 @@ impl Finding {
     }
 
     /// Several lines for a terminal: the place and the message, the source line with carets
-    /// under the span, the hint. `text` is the source that the finding was made in.
+    /// under the span, the hint. `text` is the source that the finding was made in. What may be
+    /// secret in the line is not shown.
     #[must_use]
     pub fn render(&self, source: &str, text: &str) -> String {
         let mut out = self.headline(source);
         let number = self.span.start.line.to_string();
         let line = lines(text).nth(self.span.start.line.saturating_sub(1)).filter(|_| !self.secret);
-        if let Some(line) = line {
+        // What may be a secret behind the span is left out; one in it or before is not shown at all.
+        let shown = line.map(|line| (line, redacted(line)));
+        let shown = shown.filter(|(line, shown)| {
+            let same = line.chars().zip(shown.chars()).take_while(|(one, other)| one == other);
+            line == shown || (self.is_in_one_line() && same.count() + 1 >= self.span.end.column)
+        });
+        if let Some((_, line)) = &shown {
             let (line, carets) = excerpt(line, self.span);
             let gutter = " ".repeat(number.len());
             write!(out, "\n {number} | {line}\n {gutter} | {carets}")
@@ -119,6 +127,10 @@ impl Finding {
             write!(out, "\n  = {hint}").expect("writing to a String cannot fail");
         }
         out
+    }
+
+    fn is_in_one_line(&self) -> bool {
+        self.span.start.line == self.span.end.line
     }
 
     fn headline(&self, source: &str) -> String {
@@ -311,6 +323,18 @@ mod tests {
         let finding = Finding::error(span(1, 9, 16), "`passwd` is not a hash");
         let finding = Finding { secret: true, ..finding };
         assert!(!finding.render("f", "passwd: hunter2").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_beside_the_span_is_not_shown() {
+        let text = "url: https://me:hunter2@h/?t=1";
+        let rendered = Finding::error(span(1, 1, 4), "m").render("f", text);
+        assert_eq!(rendered, "f:1:1: error: m\n 1 | url: https://h/?...\n   | ^^^");
+        let rendered = Finding::error(span(1, 6, 30), "m").render("f", text);
+        assert_eq!(rendered, "f:1:6: error: m");
+        // One that goes on in the next line ends with this one.
+        let across = Span::new(span(1, 6, 7).start, span(2, 1, 2).end);
+        assert_eq!(Finding::error(across, "m").render("f", text), "f:1:6: error: m");
     }
 
     #[test]

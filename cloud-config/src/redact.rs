@@ -37,16 +37,34 @@ fn line(line: &str) -> String {
 fn addresses(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = ["http://", "https://"].iter().filter_map(|s| rest.find(s)).min() {
+    while let Some(at) = address(rest) {
         let end = rest[at..]
             .find(|c: char| c.is_whitespace() || "\"'<>,;`".contains(c))
             .map_or(rest.len(), |length| at + length);
         out.push_str(&rest[..at]);
-        out.push_str(&without_tokens(&url::redacted(&rest[at..end])));
+        out.push_str(&without_tokens(&without_secrets(&rest[at..end])));
         rest = &rest[end..];
     }
     out.push_str(rest);
     out
+}
+
+/// Where the next address begins, well written or not: a scheme, a colon and a slash.
+fn address(text: &str) -> Option<usize> {
+    let colons = text.match_indices(":/").map(|(at, _)| at);
+    let starts = colons.map(|at| {
+        let scheme = text[..at].bytes().rev().take_while(u8::is_ascii_alphabetic).count();
+        (at - scheme, scheme)
+    });
+    starts.filter(|(_, scheme)| *scheme > 1).map(|(start, _)| start).next()
+}
+
+fn without_secrets(url: &str) -> String {
+    if url.contains("://") {
+        return url::redacted(url);
+    }
+    // One slash is missing.
+    url::redacted(&url.replacen(":/", "://", 1)).replacen("://", ":/", 1)
 }
 
 fn without_tokens(url: &str) -> String {
@@ -86,6 +104,11 @@ mod tests {
                 "https://a-very-long-name-of-a-host-1.example.com/x",
                 "https://a-very-long-name-of-a-host-1.example.com/x",
             ),
+            ("ftp://me:pw@h/x?t=1", "ftp://h/x?..."),
+            ("'https:/me:pw@h/?t=1'", "'https:/h/?...'"),
+            ("a:/b c", "a:/b c"),
+            ("/etc:/usr", "/etc:/usr"),
+            ("nfs:/srv/data", "nfs:/srv/data"),
             ("token https://h/", "token https://h/"),
             ("url=https://u:p@h/x?token=abc", "url=https://h/x?..."),
         ] {

@@ -5,6 +5,7 @@ mod crash;
 mod keys;
 mod plan;
 mod root;
+mod secrets;
 mod status;
 mod validate;
 

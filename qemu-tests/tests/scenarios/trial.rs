@@ -98,6 +98,29 @@ coreos:
         ExecStart=/usr/bin/false
 ";
 
+/// One with what nobody is to see.
+const SECRET: &str = "#cloud-config
+hostname: secret
+users:
+  - name: ann
+    passwd: $1$saltsalt$tTWg0JeO/sYmHvtKmZE8c.
+  - name: bob
+    plain_text_passwd: hunter2
+write_files:
+  - path: /etc/app/key
+    permissions: '0600'
+    content: s3cret
+  - path: /etc/app/conf
+    permissions: '0640'
+    content: url = https://me:hunter2@example.com/?x=tok3n
+coreos:
+  fleet:
+    etcd_password: hunter2
+    etcd_username: me
+runcmd:
+  - curl https://me:hunter2@example.com/?x=tok3n
+";
+
 /// The report of `BEFORE`, as far as a trial needs it.
 const REPORT: &str = r#"{"items": [{
     "path": "/run/systemd/system/fleet.service.d/20-cloudinit.conf",
@@ -151,8 +174,32 @@ impl Trial {
         self.failing(&before)?;
         self.killed(&before)?;
         self.no_service(&before)?;
+        self.secrets(&before)?;
         self.power_cut(&before)?;
         self.confirmed()
+    }
+
+    /// Neither a command nor the journal nor a file that others may read tells what is secret in
+    /// what is tried.
+    fn secrets(&mut self, before: &str) -> Result<()> {
+        let said = self.coreos_init("try secret.yaml --confirm-within 5s")?.1
+            + &self.node.read("coreos-init status; coreos-init status --json; cat /run/coreos-init/report.json")?
+            + &self.node.read("for one in key conf; do coreos-init explain /etc/app/$one; done")?
+            + &self.node.read("coreos-init explain /etc/shadow; coreos-init plan --json --from-file before.yaml || true")?;
+        self.checks.holds("what is tried is told", said.contains("/etc/app/key"), &said);
+        let files = "find / -xdev -type f -not -perm /o+r -prune -o -type f -readable \\
+            -not -path '/proc/*' -newer /root/secret.yaml -perm /o+r \\
+            -exec grep -lE 'hunter2|s3cret|tok3n' {} + || true";
+        self.checks.equal("files with secrets that others may read", self.node.read(files), "");
+        self.is_back("what was secret is gone", before)?;
+        let journal = self.node.read("journalctl --no-pager -o cat | cat")?;
+        for secret in ["hunter2", "s3cret", "tok3n", "saltsalt"] {
+            for (place, text) in [("what is said", &said), ("the journal", &journal)] {
+                let line = text.lines().find(|line| line.contains(secret));
+                self.checks.holds(place, line.is_none(), line.unwrap_or_default());
+            }
+        }
+        Ok(())
     }
 
     /// Switches it on. What the initrd tells the running system is told here:
@@ -163,7 +210,9 @@ impl Trial {
         self.node.read(&format!(
             "mkdir -p /run/coreos-init && echo '{REPORT}' >/run/coreos-init/report.json"
         ))?;
-        for (name, text) in [("tried", TRIED), ("failing", FAILING)] {
+        for (name, text) in
+            [("before", BEFORE), ("tried", TRIED), ("failing", FAILING), ("secret", SECRET)]
+        {
             self.node.read(&format!("cat >/root/{name}.yaml <<'EOF'\n{text}EOF"))?;
         }
         self.node.read("echo by hand >/etc/by-hand")?;
@@ -258,7 +307,8 @@ impl Trial {
             processes,
             "/usr/bin/sleep 1000003\n/usr/bin/sleep 2000001\n/usr/bin/sleep 2000002",
         );
-        let gone = read("ls /run/systemd/system/fleet.service.d/*.conf /etc/old/file 2>&1 || true")?;
+        let gone =
+            read("ls /run/systemd/system/fleet.service.d/*.conf /etc/old/file 2>&1 || true")?;
         let gone = gone.matches("No such file").count();
         self.checks.holds("what is left out is gone", gone == 2, gone);
         Ok(())
