@@ -28,8 +28,6 @@ pub(crate) struct KnownKey<R> {
 /// What a key leads to.
 #[derive(Debug)]
 pub(crate) enum Rule<R> {
-    /// It has an effect.
-    Applied(R),
     /// It has an effect; what its value looks like and what it does are known to editors.
     Described(R, Shape, &'static str),
     /// It has an effect where it does not belong, and is not suggested.
@@ -44,14 +42,14 @@ impl<R> Rule<R> {
     /// What is to be done, if it has an effect.
     pub(crate) fn effect(&self) -> Option<&R> {
         match self {
-            Self::Applied(rule) | Self::Described(rule, ..) | Self::Tolerated(rule) => Some(rule),
+            Self::Described(rule, ..) | Self::Tolerated(rule) => Some(rule),
             Self::Ignored(..) | Self::Idle(..) => None,
         }
     }
 
     /// Whether the key is one to write.
     fn is_known(&self) -> bool {
-        matches!(self, Self::Applied(_) | Self::Described(..) | Self::Idle(..))
+        matches!(self, Self::Described(..) | Self::Idle(..))
     }
 }
 
@@ -68,8 +66,9 @@ pub struct OtherKey {
 
 const NOT_APPLIED: &str = "is recognised but not applied by this release";
 
-pub(crate) const fn applied<R>(name: &'static str, rule: R) -> KnownKey<R> {
-    KnownKey { name, rule: Rule::Applied(rule) }
+/// A key that has an effect where it does not belong.
+pub(crate) const fn tolerated<R>(name: &'static str, rule: R) -> KnownKey<R> {
+    KnownKey { name, rule: Rule::Tolerated(rule) }
 }
 
 pub(crate) const fn key<R>(
@@ -142,7 +141,6 @@ impl<R> Table<R> {
     pub(crate) fn outline(&self, required: &[&str]) -> Outline {
         let described = |key: &KnownKey<R>| match key.rule {
             Rule::Described(_, shape, about) | Rule::Idle(shape, about) => Some((shape, about)),
-            Rule::Applied(_) => Some((Shape::Any, "")),
             Rule::Tolerated(_) | Rule::Ignored(..) => None,
         };
         let keys = self.keys.iter().filter_map(|key| {

@@ -14,10 +14,11 @@ fn page(name: &str) -> String {
 /// The names of all keys, at any depth.
 fn names(outline: &Outline, into: &mut BTreeSet<&'static str>) {
     for key in &outline.keys {
-        // Options of etcd and fleet are those of the programs' own manuals.
-        let of_program = ["etcd", "etcd2", "fleet"].contains(&key.name);
+        // Options of etcd and fleet are those of the programs' own manuals; the network has a page
+        // of its own.
+        let elsewhere = ["etcd", "etcd2", "fleet", "network"].contains(&key.name);
         into.insert(key.name);
-        if !of_program {
+        if !elsewhere {
             inside(key.shape, into);
         }
     }
@@ -41,6 +42,19 @@ fn every_key_is_in_the_manual() {
     let missing: Vec<_> =
         all.iter().filter(|name| !manual.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "docs/cloud-config.md says nothing of {missing:?}");
+}
+
+#[test]
+fn every_key_of_the_network_is_in_its_page() {
+    let manual = page("network.md").replace('-', "_");
+    let all = outline();
+    let network = all.keys.iter().find(|key| key.name == "network").unwrap();
+    let mut names = BTreeSet::new();
+    inside(network.shape, &mut names);
+    assert!(names.len() > 80, "{names:?}");
+    let missing: Vec<_> =
+        names.iter().filter(|name| !manual.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/network.md says nothing of {missing:?}");
 }
 
 #[test]

@@ -103,7 +103,7 @@ const TOP: Table<Read<Draft>> = Table {
         }),
         key(
             "network",
-            Shape::Any,
+            network::SHAPE,
             "The network, as network-config has it: version 1 or 2.",
             |decoder, entry, draft| {
                 let value = network::of_node(decoder, &entry.value);

@@ -4,7 +4,8 @@ use super::interface::{Bond, BondMode, Bridge, HashPolicy, Kind};
 use super::values::{self, Draft, ENTRY};
 use crate::decoder::{Decoder, Read};
 use crate::finding::{Severity, quoted};
-use crate::table::{Table, applied, ignored, nowhere};
+use crate::outline::Shape;
+use crate::table::{Table, ignored, key, nowhere};
 use crate::tree::Entry;
 
 const MODES: &str = "a mode such as active-backup or 802.3ad";
@@ -17,14 +18,14 @@ pub(super) const BOND_PARAMETERS: Table<Read<Bond>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("mode", mode),
-        applied("lacp_rate", lacp_rate),
-        applied("mii_monitor_interval", monitor),
-        applied("transmit_hash_policy", hash_policy),
-        applied("up_delay", up_delay),
-        applied("down_delay", down_delay),
-        applied("primary", primary),
-        applied("min_links", min_links),
+        key("mode", Shape::Text, "", mode),
+        key("lacp_rate", Shape::Words(&["slow", "fast"]), "", lacp_rate),
+        key("mii_monitor_interval", Shape::Text, "", monitor),
+        key("transmit_hash_policy", Shape::Text, "", hash_policy),
+        key("up_delay", Shape::Text, "", up_delay),
+        key("down_delay", Shape::Text, "", down_delay),
+        key("primary", Shape::Text, "", primary),
+        key("min_links", Shape::Whole(0), "", min_links),
         ignored("ad_select"),
         ignored("all_members_active"),
         ignored("all_slaves_active"),
@@ -48,22 +49,22 @@ pub(super) const BOND_PARAMS: Table<Read<Bond>> = Table {
     unknown: Severity::Warning,
     elsewhere: nowhere,
     keys: &[
-        applied("bond_mode", mode),
-        applied("bond_lacp_rate", lacp_rate),
-        applied("bond_miimon", monitor),
-        applied("bond_xmit_hash_policy", hash_policy),
-        applied("bond_updelay", up_delay),
-        applied("bond_downdelay", down_delay),
-        applied("bond_primary", primary),
-        applied("bond_min_links", min_links),
-        applied("mode", mode),
-        applied("lacp_rate", lacp_rate),
-        applied("miimon", monitor),
-        applied("xmit_hash_policy", hash_policy),
-        applied("updelay", up_delay),
-        applied("downdelay", down_delay),
-        applied("primary", primary),
-        applied("min_links", min_links),
+        key("bond_mode", Shape::Text, "", mode),
+        key("bond_lacp_rate", Shape::Words(&["slow", "fast"]), "", lacp_rate),
+        key("bond_miimon", Shape::Text, "", monitor),
+        key("bond_xmit_hash_policy", Shape::Text, "", hash_policy),
+        key("bond_updelay", Shape::Text, "", up_delay),
+        key("bond_downdelay", Shape::Text, "", down_delay),
+        key("bond_primary", Shape::Text, "", primary),
+        key("bond_min_links", Shape::Whole(0), "", min_links),
+        key("mode", Shape::Text, "", mode),
+        key("lacp_rate", Shape::Words(&["slow", "fast"]), "", lacp_rate),
+        key("miimon", Shape::Text, "", monitor),
+        key("xmit_hash_policy", Shape::Text, "", hash_policy),
+        key("updelay", Shape::Text, "", up_delay),
+        key("downdelay", Shape::Text, "", down_delay),
+        key("primary", Shape::Text, "", primary),
+        key("min_links", Shape::Whole(0), "", min_links),
     ],
 };
 
@@ -73,13 +74,13 @@ pub(super) const BRIDGE_PARAMETERS: Table<Read<Bridge>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("stp", |decoder, entry, bridge| bridge.stp = decoder.flag(entry)),
-        applied("priority", priority),
-        applied("forward_delay", forward_delay),
-        applied("hello_time", hello_time),
-        applied("max_age", max_age),
-        applied("ageing_time", ageing_time),
-        applied("aging_time", ageing_time),
+        key("stp", Shape::Flag, "", |decoder, entry, bridge| bridge.stp = decoder.flag(entry)),
+        key("priority", Shape::Whole(0), "", priority),
+        key("forward_delay", Shape::Whole(0), "", forward_delay),
+        key("hello_time", Shape::Whole(1), "", hello_time),
+        key("max_age", Shape::Whole(1), "", max_age),
+        key("ageing_time", Shape::Whole(0), "", ageing_time),
+        key("aging_time", Shape::Whole(0), "", ageing_time),
         ignored("path_cost"),
         ignored("port_priority"),
     ],
@@ -91,12 +92,14 @@ pub(super) const BRIDGE_PARAMS: Table<Read<Bridge>> = Table {
     unknown: Severity::Warning,
     elsewhere: nowhere,
     keys: &[
-        applied("bridge_stp", |decoder, entry, bridge| bridge.stp = decoder.flag(entry)),
-        applied("bridge_bridgeprio", priority),
-        applied("bridge_fd", forward_delay),
-        applied("bridge_hello", hello_time),
-        applied("bridge_maxage", max_age),
-        applied("bridge_ageing", ageing_time),
+        key("bridge_stp", Shape::Flag, "", |decoder, entry, bridge| {
+            bridge.stp = decoder.flag(entry)
+        }),
+        key("bridge_bridgeprio", Shape::Whole(0), "", priority),
+        key("bridge_fd", Shape::Whole(0), "", forward_delay),
+        key("bridge_hello", Shape::Whole(1), "", hello_time),
+        key("bridge_maxage", Shape::Whole(1), "", max_age),
+        key("bridge_ageing", Shape::Whole(0), "", ageing_time),
     ],
 };
 

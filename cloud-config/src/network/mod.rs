@@ -28,6 +28,7 @@ mod values; // what both versions have in common
 use crate::address::Address;
 use crate::decoder::Decoder;
 use crate::finding::{Finding, Findings, Span};
+use crate::outline::Shape;
 use crate::parse::{self, Parsed};
 use crate::tree::{Data, Node};
 use crate::user_data::MAX_USER_DATA;
@@ -141,6 +142,9 @@ pub(crate) fn of_node(decoder: &mut Decoder<'_>, node: &Node) -> Network {
     let interfaces = network_config(decoder, node);
     Network { interfaces: check::check(interfaces, &mut decoder.findings) }
 }
+
+/// What a network-config looks like: version 2, or 1.
+pub(crate) const SHAPE: Shape = Shape::Either(&[v2::SHAPE, v1::SHAPE]);
 
 /// Reads a network-config, on its own or under `network:`, by the version that it says it has.
 fn network_config(decoder: &mut Decoder<'_>, root: &Node) -> Vec<Placed> {

@@ -9,7 +9,8 @@ use super::{Placed, devices};
 use crate::address::Address;
 use crate::decoder::{Decoder, Read};
 use crate::finding::{Finding, Severity, Span, quoted};
-use crate::table::{Table, applied, ignored, nowhere};
+use crate::outline::Shape;
+use crate::table::{Table, ignored, key, nowhere, tolerated};
 use crate::tree::{Data, Entry, Node};
 
 /// The whole of which not everything is read yet.
@@ -27,17 +28,40 @@ const TOP: Table<Read<Whole>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("network", |decoder, entry, whole| {
+        tolerated("network", |decoder, entry, whole| {
             decoder.read(&entry.value, &TOP, whole);
         }),
-        applied("version", |_, _, _| ()),
-        applied("config", |decoder, entry, whole| {
-            for node in decoder.list(entry) {
-                item(decoder, node, whole);
-            }
-        }),
+        key("version", Shape::Whole(1), "The version of the language.", |_, _, _| ()),
+        key(
+            "config",
+            Shape::List(&Shape::Keys(|| ITEM.outline(&["type"]))),
+            "Interfaces, name servers and routes.",
+            |decoder, entry, whole| {
+                for node in decoder.list(entry) {
+                    item(decoder, node, whole);
+                }
+            },
+        ),
     ],
 };
+
+/// What it looks like.
+pub(super) const SHAPE: Shape = Shape::Keys(|| TOP.outline(&["version", "config"]));
+
+const ITEM_TYPES: [&str; 7] =
+    ["physical", "bond", "bridge", "vlan", "nameserver", "route", "loopback"];
+const SUBNET_TYPES: [&str; 10] = [
+    "dhcp",
+    "dhcp4",
+    "dhcp6",
+    "static",
+    "static4",
+    "static6",
+    "manual",
+    "ipv6_slaac",
+    "ipv6_dhcpv6-stateful",
+    "ipv6_dhcpv6-stateless",
+];
 
 /// An entry of `config`.
 #[derive(Debug, Default)]
@@ -56,63 +80,115 @@ const ITEM: Table<Read<Item>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("type", |_, _, _| ()),
-        applied("name", |decoder, entry, item| {
+        key("type", Shape::Words(&ITEM_TYPES), "What it is.", |_, _, _| ()),
+        key("name", Shape::Text, "The interface's name.", |decoder, entry, item| {
             if let Some(name) = values::interface_name(decoder, entry, INTERFACE) {
                 item.draft.interface.id = name;
             }
         }),
-        applied("mac_address", |decoder, entry, item| {
+        key("mac_address", Shape::Text, "The card that is meant.", |decoder, entry, item| {
             item.mac = values::macaddress(decoder, entry);
         }),
-        applied("mtu", |decoder, entry, item| {
+        key("mtu", Shape::Whole(68), "Bytes of a packet.", |decoder, entry, item| {
             item.draft.interface.mtu = values::number(decoder, entry, 68);
         }),
-        applied("accept_ra", |decoder, entry, item| {
-            item.draft.interface.accept_ra = decoder.flag(entry);
-        }),
-        applied("wakeonlan", |decoder, entry, item| {
-            item.draft.interface.wakeonlan = decoder.flag(entry).unwrap_or_default();
-        }),
-        applied("optional", |decoder, entry, item| {
-            item.draft.interface.optional = decoder.flag(entry).unwrap_or_default();
-        }),
-        applied("subnets", |decoder, entry, item| {
-            for node in decoder.list(entry) {
-                subnet(decoder, node, &mut item.draft);
-            }
-        }),
-        applied("bond_interfaces", |decoder, entry, item| {
+        key(
+            "accept_ra",
+            Shape::Flag,
+            "Addresses of IPv6 as routers tell.",
+            |decoder, entry, item| {
+                item.draft.interface.accept_ra = decoder.flag(entry);
+            },
+        ),
+        key(
+            "wakeonlan",
+            Shape::Flag,
+            "Whether a packet may wake the machine.",
+            |decoder, entry, item| {
+                item.draft.interface.wakeonlan = decoder.flag(entry).unwrap_or_default();
+            },
+        ),
+        key(
+            "optional",
+            Shape::Flag,
+            "Whether the boot goes on without it.",
+            |decoder, entry, item| {
+                item.draft.interface.optional = decoder.flag(entry).unwrap_or_default();
+            },
+        ),
+        key(
+            "subnets",
+            Shape::List(&Shape::Keys(|| SUBNET.outline(&["type"]))),
+            "Its addresses.",
+            |decoder, entry, item| {
+                for node in decoder.list(entry) {
+                    subnet(decoder, node, &mut item.draft);
+                }
+            },
+        ),
+        key("bond_interfaces", values::LINES, "The members of a bond.", |decoder, entry, item| {
             devices::members(decoder, entry, &mut item.draft);
         }),
-        applied("bridge_interfaces", |decoder, entry, item| {
-            devices::members(decoder, entry, &mut item.draft);
-        }),
-        applied("params", |decoder, entry, item| match &mut item.draft.interface.kind {
-            Kind::Bond(bond) => {
-                decoder.read(&entry.value, &devices::BOND_PARAMS, bond);
-            }
-            Kind::Bridge(bridge) => {
-                decoder.read(&entry.value, &devices::BRIDGE_PARAMS, bridge);
-            }
-            _ => {}
-        }),
-        applied("vlan_id", |decoder, entry, item| {
+        key(
+            "bridge_interfaces",
+            values::LINES,
+            "The members of a bridge.",
+            |decoder, entry, item| {
+                devices::members(decoder, entry, &mut item.draft);
+            },
+        ),
+        key(
+            "params",
+            Shape::Either(&[
+                Shape::Keys(|| devices::BOND_PARAMS.outline(&[])),
+                Shape::Keys(|| devices::BRIDGE_PARAMS.outline(&[])),
+            ]),
+            "How a bond or bridge works.",
+            |decoder, entry, item| match &mut item.draft.interface.kind {
+                Kind::Bond(bond) => {
+                    decoder.read(&entry.value, &devices::BOND_PARAMS, bond);
+                }
+                Kind::Bridge(bridge) => {
+                    decoder.read(&entry.value, &devices::BRIDGE_PARAMS, bridge);
+                }
+                _ => {}
+            },
+        ),
+        key("vlan_id", Shape::Whole(0), "The number of a VLAN.", |decoder, entry, item| {
             devices::vlan_id(decoder, entry, &mut item.draft);
         }),
-        applied("vlan_link", |decoder, entry, item| {
-            devices::vlan_link(decoder, entry, &mut item.draft);
+        key(
+            "vlan_link",
+            Shape::Text,
+            "The interface that a VLAN is on.",
+            |decoder, entry, item| {
+                devices::vlan_link(decoder, entry, &mut item.draft);
+            },
+        ),
+        key("address", values::LINES, "Name servers.", |decoder, entry, item| {
+            item.servers = values::servers(decoder, entry)
         }),
-        applied("address", |decoder, entry, item| item.servers = values::servers(decoder, entry)),
-        applied("search", |decoder, entry, item| item.search = values::domains(decoder, entry)),
-        applied("interface", |decoder, entry, item| {
+        key("search", values::LINES, "Domains to search in.", |decoder, entry, item| {
+            item.search = values::domains(decoder, entry)
+        }),
+        key("interface", Shape::Text, "Whose name servers they are.", |decoder, entry, item| {
             item.interface = values::interface_name(decoder, entry, ENTRY);
         }),
-        applied("destination", |decoder, entry, item| item.route.destination(decoder, entry)),
-        applied("network", |decoder, entry, item| item.route.destination(decoder, entry)),
-        applied("netmask", |decoder, entry, item| item.route.netmask(decoder, entry)),
-        applied("gateway", |decoder, entry, item| item.route.gateway(decoder, entry)),
-        applied("metric", |decoder, entry, item| item.route.metric(decoder, entry)),
+        key("destination", Shape::Text, "Where a route leads.", |decoder, entry, item| {
+            item.route.destination(decoder, entry)
+        }),
+        key("network", Shape::Text, "The same as `destination`.", |decoder, entry, item| {
+            item.route.destination(decoder, entry)
+        }),
+        key("netmask", Shape::Text, "Such as 255.255.255.0.", |decoder, entry, item| {
+            item.route.netmask(decoder, entry)
+        }),
+        key("gateway", Shape::Text, "The router.", |decoder, entry, item| {
+            item.route.gateway(decoder, entry)
+        }),
+        key("metric", Shape::Whole(0), "The lowest wins.", |decoder, entry, item| {
+            item.route.metric(decoder, entry)
+        }),
         ignored("id"),
         ignored("keep_configuration"),
     ],
@@ -136,44 +212,60 @@ const SUBNET: Table<Read<Subnet>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("type", |_, _, _| ()),
-        applied("address", |decoder, entry, subnet| {
-            subnet.address = decoder.entry_line(entry).map(|text| text.value);
-        }),
-        applied("netmask", |decoder, entry, subnet| {
+        key("type", Shape::Words(&SUBNET_TYPES), "What it is.", |_, _, _| ()),
+        key(
+            "address",
+            Shape::Text,
+            "An address, with its prefix or `netmask`.",
+            |decoder, entry, subnet| {
+                subnet.address = decoder.entry_line(entry).map(|text| text.value);
+            },
+        ),
+        key("netmask", Shape::Text, "Such as 255.255.255.0.", |decoder, entry, subnet| {
             subnet.netmask = decoder.entry_line(entry).map(|text| text.value);
         }),
-        applied("gateway", |decoder, entry, subnet| {
+        key("gateway", Shape::Text, "The router.", |decoder, entry, subnet| {
             if let Some(text) = decoder.entry_line(entry) {
                 let via = values::ip(decoder, &text, "`gateway`");
                 subnet.gateway = via.map(|via| (via, text.span));
             }
         }),
-        applied("metric", |decoder, entry, subnet| {
+        key("metric", Shape::Whole(0), "The lowest wins.", |decoder, entry, subnet| {
             subnet.metric = values::number(decoder, entry, 0);
         }),
-        applied("dns_nameservers", |decoder, entry, subnet| {
+        key("dns_nameservers", values::LINES, "Name servers.", |decoder, entry, subnet| {
             subnet.servers = values::servers(decoder, entry);
         }),
-        applied("dns_search", |decoder, entry, subnet| {
+        key("dns_search", values::LINES, "Domains to search in.", |decoder, entry, subnet| {
             subnet.search = values::domains(decoder, entry);
         }),
-        applied("routes", |decoder, entry, subnet| {
-            for node in decoder.list(entry) {
-                let mut draft = RouteDraft::default();
-                if decoder.read(node, &ROUTE, &mut draft) {
-                    let route = draft.finish(decoder, node.span);
-                    subnet.routes.extend(route.map(|route| (route, node.span)));
+        key(
+            "routes",
+            Shape::List(&Shape::Keys(|| ROUTE.outline(&[]))),
+            "Routes.",
+            |decoder, entry, subnet| {
+                for node in decoder.list(entry) {
+                    let mut draft = RouteDraft::default();
+                    if decoder.read(node, &ROUTE, &mut draft) {
+                        let route = draft.finish(decoder, node.span);
+                        subnet.routes.extend(route.map(|route| (route, node.span)));
+                    }
                 }
-            }
-        }),
-        applied("control", |decoder, entry, subnet| {
-            let text = decoder.entry_line(entry);
-            subnet.optional = text.is_some_and(|text| matches!(&*text.value, "manual" | "hotplug"));
-        }),
+            },
+        ),
+        key(
+            "control",
+            Shape::Words(&["auto", "manual", "hotplug"]),
+            "Whether the boot waits for it.",
+            |decoder, entry, subnet| {
+                let text = decoder.entry_line(entry);
+                subnet.optional =
+                    text.is_some_and(|text| matches!(&*text.value, "manual" | "hotplug"));
+            },
+        ),
         // What the type says already.
-        applied("ipv4", |_, _, _| ()),
-        applied("ipv6", |_, _, _| ()),
+        key("ipv4", Shape::Flag, "", |_, _, _| ()),
+        key("ipv6", Shape::Flag, "", |_, _, _| ()),
         ignored("broadcast"),
         ignored("pointopoint"),
         ignored("scope"),
@@ -196,11 +288,21 @@ const ROUTE: Table<Read<RouteDraft>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("destination", |decoder, entry, route| route.destination(decoder, entry)),
-        applied("network", |decoder, entry, route| route.destination(decoder, entry)),
-        applied("netmask", |decoder, entry, route| route.netmask(decoder, entry)),
-        applied("gateway", |decoder, entry, route| route.gateway(decoder, entry)),
-        applied("metric", |decoder, entry, route| route.metric(decoder, entry)),
+        key("destination", Shape::Text, "Where a route leads.", |decoder, entry, route| {
+            route.destination(decoder, entry)
+        }),
+        key("network", Shape::Text, "The same as `destination`.", |decoder, entry, route| {
+            route.destination(decoder, entry)
+        }),
+        key("netmask", Shape::Text, "Such as 255.255.255.0.", |decoder, entry, route| {
+            route.netmask(decoder, entry)
+        }),
+        key("gateway", Shape::Text, "The router.", |decoder, entry, route| {
+            route.gateway(decoder, entry)
+        }),
+        key("metric", Shape::Whole(0), "The lowest wins.", |decoder, entry, route| {
+            route.metric(decoder, entry)
+        }),
     ],
 };
 

@@ -8,7 +8,8 @@ use super::{Placed, devices};
 use crate::address::Address;
 use crate::decoder::{Decoder, Read};
 use crate::finding::{Finding, Severity, quoted};
-use crate::table::{KnownKey, Table, applied, ignored, nowhere};
+use crate::outline::Shape;
+use crate::table::{KnownKey, Table, ignored, key, nowhere, tolerated};
 use crate::tree::{Entry, Node};
 
 /// The whole of which not everything is read yet.
@@ -23,26 +24,53 @@ const TOP: Table<Read<Whole>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("network", |decoder, entry, whole| {
+        tolerated("network", |decoder, entry, whole| {
             decoder.read(&entry.value, &TOP, whole);
         }),
-        applied("version", version),
-        applied("ethernets", |decoder, entry, whole| {
-            devices(decoder, entry, whole, &Kind::Ethernet, &ETHERNET);
+        key("version", Shape::Whole(2), "The version of the language.", version),
+        key(
+            "ethernets",
+            Shape::Names(&Shape::Keys(|| ETHERNET.outline(&[]))),
+            "Cards, by a name of yours.",
+            |decoder, entry, whole| {
+                devices(decoder, entry, whole, &Kind::Ethernet, &ETHERNET);
+            },
+        ),
+        key(
+            "bonds",
+            Shape::Names(&Shape::Keys(|| BOND.outline(&[]))),
+            "Several cards as one.",
+            |decoder, entry, whole| {
+                devices(decoder, entry, whole, &Kind::Bond(Bond::default()), &BOND);
+            },
+        ),
+        key(
+            "bridges",
+            Shape::Names(&Shape::Keys(|| BRIDGE.outline(&[]))),
+            "Bridges, by their name.",
+            |decoder, entry, whole| {
+                devices(decoder, entry, whole, &Kind::Bridge(Bridge::default()), &BRIDGE);
+            },
+        ),
+        key(
+            "vlans",
+            Shape::Names(&Shape::Keys(|| VLAN.outline(&["id", "link"]))),
+            "VLANs, by their name.",
+            |decoder, entry, whole| {
+                devices(decoder, entry, whole, &Kind::Vlan(Vlan::default()), &VLAN);
+            },
+        ),
+        key(
+            "dummy_devices",
+            Shape::Names(&Shape::Keys(|| DUMMY.outline(&[]))),
+            "Interfaces that lead nowhere.",
+            |decoder, entry, whole| {
+                devices(decoder, entry, whole, &Kind::Dummy, &DUMMY);
+            },
+        ),
+        key("renderer", Shape::Words(&["networkd"]), "Who reads it here.", |decoder, entry, _| {
+            renderer(decoder, entry)
         }),
-        applied("bonds", |decoder, entry, whole| {
-            devices(decoder, entry, whole, &Kind::Bond(Bond::default()), &BOND);
-        }),
-        applied("bridges", |decoder, entry, whole| {
-            devices(decoder, entry, whole, &Kind::Bridge(Bridge::default()), &BRIDGE);
-        }),
-        applied("vlans", |decoder, entry, whole| {
-            devices(decoder, entry, whole, &Kind::Vlan(Vlan::default()), &VLAN);
-        }),
-        applied("dummy_devices", |decoder, entry, whole| {
-            devices(decoder, entry, whole, &Kind::Dummy, &DUMMY);
-        }),
-        applied("renderer", |decoder, entry, _| renderer(decoder, entry)),
         left_out("modems"),
         left_out("nm_devices"),
         left_out("openvswitch"),
@@ -53,9 +81,12 @@ const TOP: Table<Read<Whole>> = Table {
     ],
 };
 
+/// What it looks like.
+pub(super) const SHAPE: Shape = Shape::Keys(|| TOP.outline(&["version"]));
+
 /// Known, and to go on without it would leave a machine without its network.
 const fn left_out(name: &'static str) -> KnownKey<Read<Whole>> {
-    applied(name, |decoder, entry, _| {
+    tolerated(name, |decoder, entry, _| {
         let message = format!("{} is not supported", quoted(&entry.key.written));
         decoder.report(Finding::error(entry.key.span, message).with_hint(
             "write `.netdev` and `.network` units under `coreos.units` in the cloud-config",
@@ -72,37 +103,37 @@ macro_rules! table {
             elsewhere: nowhere,
             keys: &[
                 $($own,)*
-                applied("dhcp4", |decoder, entry, draft| {
+                key("dhcp4", Shape::Flag, "An address of IPv4 by DHCP.", |decoder, entry, draft| {
                     draft.interface.dhcp4 = decoder.flag(entry).unwrap_or_default();
                 }),
-                applied("dhcp6", |decoder, entry, draft| {
+                key("dhcp6", Shape::Flag, "Addresses of IPv6 by DHCP.", |decoder, entry, draft| {
                     draft.interface.dhcp6 = decoder.flag(entry).unwrap_or_default();
                 }),
-                applied("accept_ra", |decoder, entry, draft| {
+                key("accept_ra", Shape::Flag, "Addresses of IPv6 as routers tell.", |decoder, entry, draft| {
                     draft.interface.accept_ra = decoder.flag(entry);
                 }),
-                applied("dhcp4_overrides", |decoder, entry, draft| {
+                key("dhcp4_overrides", Shape::Keys(|| OVERRIDES.outline(&[])), "What is taken of the lease.", |decoder, entry, draft| {
                     decoder.read(&entry.value, &OVERRIDES, &mut draft.interface.dhcp4_overrides);
                 }),
-                applied("dhcp6_overrides", |decoder, entry, draft| {
+                key("dhcp6_overrides", Shape::Keys(|| OVERRIDES.outline(&[])), "What is taken of the lease.", |decoder, entry, draft| {
                     decoder.read(&entry.value, &OVERRIDES, &mut draft.interface.dhcp6_overrides);
                 }),
-                applied("addresses", |decoder, entry, draft| {
+                key("addresses", values::LINES, "Addresses.", |decoder, entry, draft| {
                     draft.interface.addresses = values::addresses(decoder, entry);
                 }),
-                applied("gateway4", |decoder, entry, draft| gateway(decoder, entry, draft, true)),
-                applied("gateway6", |decoder, entry, draft| gateway(decoder, entry, draft, false)),
-                applied("routes", routes),
-                applied("nameservers", |decoder, entry, draft| {
+                key("gateway4", Shape::Text, "The router of IPv4; `routes` is the newer form.", |decoder, entry, draft| gateway(decoder, entry, draft, true)),
+                key("gateway6", Shape::Text, "The router of IPv6; `routes` is the newer form.", |decoder, entry, draft| gateway(decoder, entry, draft, false)),
+                key("routes", Shape::List(&Shape::Keys(|| ROUTE.outline(&["to"]))), "Routes.", routes),
+                key("nameservers", Shape::Keys(|| NAMESERVERS.outline(&[])), "Who answers for names.", |decoder, entry, draft| {
                     decoder.read(&entry.value, &NAMESERVERS, draft);
                 }),
-                applied("macaddress", |decoder, entry, draft| {
+                key("macaddress", Shape::Text, "A MAC address.", |decoder, entry, draft| {
                     draft.interface.macaddress = values::macaddress(decoder, entry);
                 }),
-                applied("mtu", |decoder, entry, draft| {
+                key("mtu", Shape::Whole(68), "Bytes of a packet.", |decoder, entry, draft| {
                     draft.interface.mtu = values::number(decoder, entry, 68);
                 }),
-                applied("optional", |decoder, entry, draft| {
+                key("optional", Shape::Flag, "Whether the boot goes on without it.", |decoder, entry, draft| {
                     draft.interface.optional = decoder.flag(entry).unwrap_or_default();
                 }),
                 ignored("critical"),
@@ -121,41 +152,64 @@ macro_rules! table {
 
 const ETHERNET: Table<Read<Draft>> = table!(
     "`ethernets`",
-    applied("match", |decoder, entry, draft| {
-        let mut matching = Match::default();
-        decoder.read(&entry.value, &MATCH, &mut matching);
-        draft.interface.matching = Some(matching).filter(|m| *m != Match::default());
-    }),
-    applied("set_name", |decoder, entry, draft| {
+    key(
+        "match",
+        Shape::Keys(|| MATCH.outline(&[])),
+        "Which card is meant, if not that of the name.",
+        |decoder, entry, draft| {
+            let mut matching = Match::default();
+            decoder.read(&entry.value, &MATCH, &mut matching);
+            draft.interface.matching = Some(matching).filter(|m| *m != Match::default());
+        }
+    ),
+    key("set_name", Shape::Text, "What the card is called.", |decoder, entry, draft| {
         draft.interface.set_name = values::interface_name(decoder, entry, INTERFACE);
     }),
-    applied("wakeonlan", |decoder, entry, draft| {
-        draft.interface.wakeonlan = decoder.flag(entry).unwrap_or_default();
-    }),
+    key(
+        "wakeonlan",
+        Shape::Flag,
+        "Whether a packet may wake the machine.",
+        |decoder, entry, draft| {
+            draft.interface.wakeonlan = decoder.flag(entry).unwrap_or_default();
+        }
+    ),
 );
 
 const BOND: Table<Read<Draft>> = table!(
     "`bonds`",
-    applied("interfaces", devices::members),
-    applied("parameters", |decoder, entry, draft| {
-        if let Kind::Bond(bond) = &mut draft.interface.kind {
-            decoder.read(&entry.value, &devices::BOND_PARAMETERS, bond);
+    key("interfaces", values::LINES, "Its members.", devices::members),
+    key(
+        "parameters",
+        Shape::Keys(|| devices::BOND_PARAMETERS.outline(&[])),
+        "How it works.",
+        |decoder, entry, draft| {
+            if let Kind::Bond(bond) = &mut draft.interface.kind {
+                decoder.read(&entry.value, &devices::BOND_PARAMETERS, bond);
+            }
         }
-    }),
+    ),
 );
 
 const BRIDGE: Table<Read<Draft>> = table!(
     "`bridges`",
-    applied("interfaces", devices::members),
-    applied("parameters", |decoder, entry, draft| {
-        if let Kind::Bridge(bridge) = &mut draft.interface.kind {
-            decoder.read(&entry.value, &devices::BRIDGE_PARAMETERS, bridge);
+    key("interfaces", values::LINES, "Its members.", devices::members),
+    key(
+        "parameters",
+        Shape::Keys(|| devices::BRIDGE_PARAMETERS.outline(&[])),
+        "How it works.",
+        |decoder, entry, draft| {
+            if let Kind::Bridge(bridge) = &mut draft.interface.kind {
+                decoder.read(&entry.value, &devices::BRIDGE_PARAMETERS, bridge);
+            }
         }
-    }),
+    ),
 );
 
-const VLAN: Table<Read<Draft>> =
-    table!("`vlans`", applied("id", devices::vlan_id), applied("link", devices::vlan_link));
+const VLAN: Table<Read<Draft>> = table!(
+    "`vlans`",
+    key("id", Shape::Whole(0), "The number of the VLAN.", devices::vlan_id),
+    key("link", Shape::Text, "The interface that it is on.", devices::vlan_link)
+);
 
 const DUMMY: Table<Read<Draft>> = table!("`dummy-devices`",);
 
@@ -164,13 +218,18 @@ const MATCH: Table<Read<Match>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("macaddress", |decoder, entry, matching| {
+        key("macaddress", Shape::Text, "A MAC address.", |decoder, entry, matching| {
             matching.macaddress = values::macaddress(decoder, entry);
         }),
-        applied("name", |decoder, entry, matching| {
-            matching.name = values::interface_name(decoder, entry, PATTERN);
-        }),
-        applied("driver", |decoder, entry, matching| {
+        key(
+            "name",
+            Shape::Text,
+            "The kernel's name, `*` for any part.",
+            |decoder, entry, matching| {
+                matching.name = values::interface_name(decoder, entry, PATTERN);
+            },
+        ),
+        key("driver", Shape::Text, "The kernel's driver.", |decoder, entry, matching| {
             matching.driver = values::interface_name(decoder, entry, PATTERN);
         }),
     ],
@@ -181,17 +240,25 @@ const OVERRIDES: Table<Read<Overrides>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("use_dns", |decoder, entry, all| all.use_dns = decoder.flag(entry)),
-        applied("use_domains", |decoder, entry, all| all.use_domains = decoder.flag(entry)),
-        applied("use_hostname", |decoder, entry, all| all.use_hostname = decoder.flag(entry)),
-        applied("use_mtu", |decoder, entry, all| all.use_mtu = decoder.flag(entry)),
-        applied("use_ntp", |decoder, entry, all| all.use_ntp = decoder.flag(entry)),
-        applied("use_routes", |decoder, entry, all| all.use_routes = decoder.flag(entry)),
-        applied("send_hostname", |decoder, entry, all| all.send_hostname = decoder.flag(entry)),
-        applied("hostname", |decoder, entry, all| {
+        key("use_dns", Shape::Flag, "", |decoder, entry, all| all.use_dns = decoder.flag(entry)),
+        key("use_domains", Shape::Flag, "", |decoder, entry, all| {
+            all.use_domains = decoder.flag(entry)
+        }),
+        key("use_hostname", Shape::Flag, "", |decoder, entry, all| {
+            all.use_hostname = decoder.flag(entry)
+        }),
+        key("use_mtu", Shape::Flag, "", |decoder, entry, all| all.use_mtu = decoder.flag(entry)),
+        key("use_ntp", Shape::Flag, "", |decoder, entry, all| all.use_ntp = decoder.flag(entry)),
+        key("use_routes", Shape::Flag, "", |decoder, entry, all| {
+            all.use_routes = decoder.flag(entry)
+        }),
+        key("send_hostname", Shape::Flag, "", |decoder, entry, all| {
+            all.send_hostname = decoder.flag(entry)
+        }),
+        key("hostname", Shape::Text, "The name that is sent.", |decoder, entry, all| {
             all.hostname = values::interface_name(decoder, entry, ENTRY);
         }),
-        applied("route_metric", |decoder, entry, all| {
+        key("route_metric", Shape::Whole(0), "The lowest wins.", |decoder, entry, all| {
             all.route_metric = values::number(decoder, entry, 0);
         }),
     ],
@@ -202,10 +269,10 @@ const NAMESERVERS: Table<Read<Draft>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("addresses", |decoder, entry, draft| {
+        key("addresses", values::LINES, "Addresses.", |decoder, entry, draft| {
             draft.interface.nameservers = values::servers(decoder, entry);
         }),
-        applied("search", |decoder, entry, draft| {
+        key("search", values::LINES, "Domains to search in.", |decoder, entry, draft| {
             draft.interface.search = values::domains(decoder, entry);
         }),
     ],
@@ -228,21 +295,26 @@ const ROUTE: Table<Read<RouteDraft>> = Table {
     unknown: Severity::Error,
     elsewhere: nowhere,
     keys: &[
-        applied("to", |decoder, entry, route| {
+        key("to", Shape::Text, "A network, or `default`.", |decoder, entry, route| {
             route.to = destination(decoder, entry);
             route.bad |= route.to.is_none();
         }),
-        applied("via", |decoder, entry, route| {
+        key("via", Shape::Text, "The router.", |decoder, entry, route| {
             let text = decoder.entry_line(entry);
             route.via = text.and_then(|text| values::ip(decoder, &text, "`via`"));
             route.bad |= route.via.is_none();
         }),
-        applied("metric", |decoder, entry, route| {
+        key("metric", Shape::Whole(0), "The lowest wins.", |decoder, entry, route| {
             route.metric = values::number(decoder, entry, 0);
         }),
-        applied("on_link", |decoder, entry, route| {
-            route.on_link = decoder.flag(entry).unwrap_or_default();
-        }),
+        key(
+            "on_link",
+            Shape::Flag,
+            "Whether the router is reached directly.",
+            |decoder, entry, route| {
+                route.on_link = decoder.flag(entry).unwrap_or_default();
+            },
+        ),
         ignored("from"),
         ignored("mtu"),
         ignored("scope"),

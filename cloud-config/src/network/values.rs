@@ -6,8 +6,12 @@ use super::interface::{Interface, Route};
 use crate::address::Address;
 use crate::decoder::{Decoder, Text};
 use crate::finding::{Finding, Span, quoted};
+use crate::outline::Shape;
 use crate::syntax::{check, name};
 use crate::tree::{Data, Entry, Node};
+
+/// One text, or a list of them.
+pub(super) const LINES: Shape = Shape::Either(&[Shape::Text, Shape::List(&Shape::Text)]);
 
 /// An interface of which not everything is read yet, and where its gateways are written.
 #[derive(Debug, Default)]
