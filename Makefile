@@ -49,6 +49,7 @@ fuzz: PACKAGES := $(shell sed -e 's/\#.*//' host-packages.txt)
 fuzz: setup
 	cargo test --release --locked -p image --test damaged -- --ignored
 	fuzz/run $(FUZZ_SECONDS)
+	fuzz/sources/run $(FUZZ_SECONDS)
 
 image: programs
 	@$(PROGRAMS)/image build --output $(IMAGE_DIR)

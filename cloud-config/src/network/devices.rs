@@ -93,7 +93,7 @@ pub(super) const BRIDGE_PARAMS: Table<Read<Bridge>> = Table {
     elsewhere: nowhere,
     keys: &[
         key("bridge_stp", Shape::Flag, "", |decoder, entry, bridge| {
-            bridge.stp = decoder.flag(entry)
+            bridge.stp = decoder.flag(entry);
         }),
         key("bridge_bridgeprio", Shape::Whole(0), "", priority),
         key("bridge_fd", Shape::Whole(0), "", forward_delay),

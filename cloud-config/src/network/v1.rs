@@ -166,28 +166,28 @@ const ITEM: Table<Read<Item>> = Table {
             },
         ),
         key("address", values::LINES, "Name servers.", |decoder, entry, item| {
-            item.servers = values::servers(decoder, entry)
+            item.servers = values::servers(decoder, entry);
         }),
         key("search", values::LINES, "Domains to search in.", |decoder, entry, item| {
-            item.search = values::domains(decoder, entry)
+            item.search = values::domains(decoder, entry);
         }),
         key("interface", Shape::Text, "Whose name servers they are.", |decoder, entry, item| {
             item.interface = values::interface_name(decoder, entry, ENTRY);
         }),
         key("destination", Shape::Text, "Where a route leads.", |decoder, entry, item| {
-            item.route.destination(decoder, entry)
+            item.route.destination(decoder, entry);
         }),
         key("network", Shape::Text, "The same as `destination`.", |decoder, entry, item| {
-            item.route.destination(decoder, entry)
+            item.route.destination(decoder, entry);
         }),
         key("netmask", Shape::Text, "Such as 255.255.255.0.", |decoder, entry, item| {
-            item.route.netmask(decoder, entry)
+            item.route.netmask(decoder, entry);
         }),
         key("gateway", Shape::Text, "The router.", |decoder, entry, item| {
-            item.route.gateway(decoder, entry)
+            item.route.gateway(decoder, entry);
         }),
         key("metric", Shape::Whole(0), "The lowest wins.", |decoder, entry, item| {
-            item.route.metric(decoder, entry)
+            item.route.metric(decoder, entry);
         }),
         ignored("id"),
         ignored("keep_configuration"),
@@ -289,19 +289,19 @@ const ROUTE: Table<Read<RouteDraft>> = Table {
     elsewhere: nowhere,
     keys: &[
         key("destination", Shape::Text, "Where a route leads.", |decoder, entry, route| {
-            route.destination(decoder, entry)
+            route.destination(decoder, entry);
         }),
         key("network", Shape::Text, "The same as `destination`.", |decoder, entry, route| {
-            route.destination(decoder, entry)
+            route.destination(decoder, entry);
         }),
         key("netmask", Shape::Text, "Such as 255.255.255.0.", |decoder, entry, route| {
-            route.netmask(decoder, entry)
+            route.netmask(decoder, entry);
         }),
         key("gateway", Shape::Text, "The router.", |decoder, entry, route| {
-            route.gateway(decoder, entry)
+            route.gateway(decoder, entry);
         }),
         key("metric", Shape::Whole(0), "The lowest wins.", |decoder, entry, route| {
-            route.metric(decoder, entry)
+            route.metric(decoder, entry);
         }),
     ],
 };

@@ -69,7 +69,7 @@ const TOP: Table<Read<Whole>> = Table {
             },
         ),
         key("renderer", Shape::Words(&["networkd"]), "Who reads it here.", |decoder, entry, _| {
-            renderer(decoder, entry)
+            renderer(decoder, entry);
         }),
         left_out("modems"),
         left_out("nm_devices"),
@@ -242,18 +242,18 @@ const OVERRIDES: Table<Read<Overrides>> = Table {
     keys: &[
         key("use_dns", Shape::Flag, "", |decoder, entry, all| all.use_dns = decoder.flag(entry)),
         key("use_domains", Shape::Flag, "", |decoder, entry, all| {
-            all.use_domains = decoder.flag(entry)
+            all.use_domains = decoder.flag(entry);
         }),
         key("use_hostname", Shape::Flag, "", |decoder, entry, all| {
-            all.use_hostname = decoder.flag(entry)
+            all.use_hostname = decoder.flag(entry);
         }),
         key("use_mtu", Shape::Flag, "", |decoder, entry, all| all.use_mtu = decoder.flag(entry)),
         key("use_ntp", Shape::Flag, "", |decoder, entry, all| all.use_ntp = decoder.flag(entry)),
         key("use_routes", Shape::Flag, "", |decoder, entry, all| {
-            all.use_routes = decoder.flag(entry)
+            all.use_routes = decoder.flag(entry);
         }),
         key("send_hostname", Shape::Flag, "", |decoder, entry, all| {
-            all.send_hostname = decoder.flag(entry)
+            all.send_hostname = decoder.flag(entry);
         }),
         key("hostname", Shape::Text, "The name that is sent.", |decoder, entry, all| {
             all.hostname = values::interface_name(decoder, entry, ENTRY);

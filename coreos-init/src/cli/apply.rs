@@ -96,8 +96,11 @@ fn end_trial(options: &ApplyOptions<'_>, streams: &mut Streams<'_>) -> Result<()
     }
     match trial::recover(options.root)? {
         Recovered::Nothing => {}
-        Recovered::TakenBack(_) => {
-            streams.warn("note: a trial was not confirmed: it was taken back")
+        Recovered::TakenBack(notes) => {
+            for note in notes {
+                streams.warn(format_args!("note: {note}"));
+            }
+            streams.warn("note: a trial was not confirmed: it was taken back");
         }
         Recovered::Kept(_) => trial.end()?,
     }
