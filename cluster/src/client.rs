@@ -8,19 +8,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
     Certificate, ConnectOptions, GetOptions, Identity as TlsIdentity, ResponseHeader, TlsOptions,
 };
-use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Code;
 
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::entry::{Entry, Listing};
 use crate::error::{Error, Failure, Result, failure};
-use crate::settings::{Certificates, Settings, User};
+use crate::settings::{self, Certificates, Settings, User};
 use crate::txn::{self, Committed, Txn};
 use crate::watch::Watch;
 
@@ -28,8 +27,6 @@ use crate::watch::Watch;
 const CONNECT: Duration = Duration::from_secs(2);
 /// The longest wait for one endpoint if there are others.
 const ATTEMPT: Duration = Duration::from_secs(3);
-/// How long an answer proves that an endpoint is there.
-const PROVEN: Duration = Duration::from_secs(5);
 /// How often a connection with a request or watch on it is tested. etcd takes offence at less than
 /// five seconds.
 const PING: Duration = Duration::from_secs(10);
@@ -61,16 +58,7 @@ pub struct Client {
 struct Shared {
     settings: Settings,
     certificates: Option<Certificates>,
-    endpoints: Vec<Endpoint>,
-    /// The endpoint that is asked first.
-    current: AtomicUsize,
-}
-
-struct Endpoint {
-    url: String,
-    connection: Mutex<Option<etcd_client::Client>>,
-    /// When it last answered.
-    answered: std::sync::Mutex<Option<Instant>>,
+    endpoints: Endpoints,
 }
 
 /// Whether asking twice is the same as asking once.
@@ -82,7 +70,7 @@ pub(crate) enum Kind {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("endpoints", &self.shared.settings.endpoints).finish()
+        f.debug_struct("Client").field("endpoints", &self.endpoints()).finish()
     }
 }
 
@@ -94,19 +82,35 @@ impl Client {
     /// [`Error::Settings`] if they cannot be used.
     pub fn new(settings: Settings) -> Result<Self> {
         let certificates = settings.check()?;
-        let endpoint = |url: &String| Endpoint {
-            url: url.trim_end_matches('/').to_owned(),
-            connection: Mutex::new(None),
-            answered: std::sync::Mutex::new(None),
-        };
-        let endpoints = settings.endpoints.iter().map(endpoint).collect();
-        let current = AtomicUsize::new(0);
-        Ok(Self { shared: Arc::new(Shared { settings, certificates, endpoints, current }) })
+        let endpoints = Endpoints::new(&settings.endpoints);
+        Ok(Self { shared: Arc::new(Shared { settings, certificates, endpoints }) })
     }
 
     /// The settings that it was made with.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
+    }
+
+    /// The URLs that are asked: those of the settings, and those that were learned since.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.shared.endpoints.urls()
+    }
+
+    /// Asks these too from now on, in place of those that were learned before. What cannot be
+    /// asked with the settings' certificates, and addresses of this machine itself that another
+    /// machine tells, are left out.
+    pub fn learn(&self, urls: &[String]) {
+        let settings = &self.shared.settings;
+        let own = |url: &String| settings::is_loopback(url);
+        let everybody_is_here = settings.endpoints.iter().all(own);
+        let secure = self.shared.certificates.is_some();
+        let useful = |url: &&String| {
+            settings::check_url(url).is_ok()
+                && (everybody_is_here || !own(url))
+                && (secure || !url.starts_with("https://"))
+        };
+        let urls: Vec<String> = urls.iter().filter(useful).cloned().collect();
+        self.shared.endpoints.learn(&urls);
     }
 
     /// The entry at `key`, if there is one. Linearizable: no older than this call.
@@ -253,11 +257,10 @@ impl Client {
             let mut insecure = None;
             rounds += 1;
             for _ in 0..shared.endpoints.len() {
-                let index = shared.current.load(Ordering::Relaxed) % shared.endpoints.len();
-                let endpoint = &shared.endpoints[index];
+                let endpoint = shared.endpoints.current();
                 let limit = Instant::now() + ATTEMPT;
                 let limit = if several { limit.min(deadline) } else { deadline };
-                let attempt = self.attempt(endpoint, kind, limit, &call).await;
+                let attempt = self.attempt(&endpoint, kind, limit, &call).await;
                 let failed = match attempt.map_err(|failed| endpoint.explained(failed)) {
                     Ok(answer) => {
                         endpoint.has_answered();
@@ -272,7 +275,7 @@ impl Client {
                         return Err(error);
                     }
                     Failure::Unknown(reason) if kind == Kind::Change => {
-                        self.move_on(index);
+                        shared.endpoints.move_on(&endpoint);
                         return Err(Error::Uncertain { endpoint: endpoint.url.clone(), reason });
                     }
                     Failure::Insecure(why) => {
@@ -285,14 +288,14 @@ impl Client {
                         insecure = None;
                     }
                 }
-                self.move_on(index);
+                shared.endpoints.move_on(&endpoint);
             }
             // Certificates do not mend by waiting; a server that was just starting does.
             if let Some(error) = insecure.filter(|_| rounds >= DISTRUST) {
                 return Err(error);
             }
             if Instant::now() + pause >= deadline {
-                let endpoints = shared.settings.endpoints.join(",");
+                let endpoints = shared.endpoints.urls().join(",");
                 let deadline = shared.settings.deadline;
                 return Err(Error::Unreachable { endpoints, deadline, reason });
             }
@@ -329,33 +332,24 @@ impl Client {
         }
     }
 
-    /// A connection to the endpoint that is asked first, and its number for
+    /// A connection to the endpoint that is asked first, and that endpoint for
     /// [`Client::move_on`]. For streams, which have no end that could be waited for.
-    pub(crate) async fn any(&self) -> std::result::Result<(usize, etcd_client::Client), Failure> {
-        let index = self.shared.current.load(Ordering::Relaxed) % self.shared.endpoints.len();
-        let connection = self.connection(&self.shared.endpoints[index]).await?;
-        Ok((index, connection))
+    pub(crate) async fn any(
+        &self,
+    ) -> std::result::Result<(Arc<Endpoint>, etcd_client::Client), Failure> {
+        let endpoint = self.shared.endpoints.current();
+        let connection = self.connection(&endpoint).await?;
+        Ok((endpoint, connection))
     }
 
-    /// Makes the endpoint after the one with this number the first, if it still is.
-    pub(crate) fn move_on(&self, index: usize) {
-        let next = (index + 1) % self.shared.endpoints.len();
-        self.shared.endpoints[index].forget();
-        let current = &self.shared.current;
-        let _ = current.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    /// The same for the endpoint with this URL.
-    pub(crate) fn move_on_from(&self, url: &str) {
-        if let Some(index) = self.shared.endpoints.iter().position(|e| e.url == url) {
-            self.move_on(index);
-        }
+    /// Makes the endpoint after this one the first, if it still is.
+    pub(crate) fn move_on(&self, from: &Endpoint) {
+        self.shared.endpoints.move_on(from);
     }
 
     /// The endpoint that is asked first.
-    pub(crate) fn current_url(&self) -> &str {
-        let index = self.shared.current.load(Ordering::Relaxed) % self.shared.endpoints.len();
-        &self.shared.endpoints[index].url
+    pub(crate) fn current(&self) -> Arc<Endpoint> {
+        self.shared.endpoints.current()
     }
 
     async fn connection(
@@ -395,44 +389,6 @@ impl Client {
         }
         options
     }
-}
-
-impl Endpoint {
-    fn has_answered(&self) {
-        *lock(&self.answered) = Some(Instant::now());
-    }
-
-    fn forget(&self) {
-        *lock(&self.answered) = None;
-    }
-
-    /// A server that ends a secure connection before it has answered anything did not like what
-    /// it saw; the reason that it gave is often lost with the connection.
-    fn explained(&self, failed: Failure) -> Failure {
-        const ENDED: [&str; 4] = ["handshake eof", "connection closed", "broken pipe", "reset by"];
-        match failed {
-            Failure::NotDone(why) | Failure::Unknown(why)
-                if self.url.starts_with("https://")
-                    && lock(&self.answered).is_none()
-                    && ENDED.iter().any(|ended| why.to_lowercase().contains(ended)) =>
-            {
-                Failure::Insecure(match why.contains("handshake") {
-                    true => format!("it does not speak TLS ({why})"),
-                    false => format!("it refused us, perhaps our certificate ({why})"),
-                })
-            }
-            failed => failed,
-        }
-    }
-
-    fn is_proven(&self) -> bool {
-        lock(&self.answered).is_some_and(|moment| moment.elapsed() < PROVEN)
-    }
-}
-
-/// Nothing panics while it holds one of these.
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Asks a member for its status: whether it is there, is one that we can talk to, and has a

@@ -226,9 +226,9 @@ impl Keeper {
     }
 
     fn gone(&self, reason: &str) -> Error {
-        let endpoint = self.client.current_url().to_owned();
-        self.client.move_on_from(&endpoint);
-        Error::Uncertain { endpoint, reason: reason.to_owned() }
+        let endpoint = self.client.current();
+        self.client.move_on(&endpoint);
+        Error::Uncertain { endpoint: endpoint.url.clone(), reason: reason.to_owned() }
     }
 
     /// A third of the time, and up to a tenth of that less, so that a thousand machines that

@@ -21,6 +21,7 @@ pub mod error;
 pub mod settings; // who is asked, as whom, for how long // what can go wrong, and whether it happened
 
 pub mod client; // one request, whoever answers it
+mod endpoints; // who is asked, and who first
 pub mod entry; // what is stored, and what changed
 pub mod lease; // keys that go when their owner does
 pub mod machine; // where this machine's etcd is

@@ -61,9 +61,8 @@ impl MachineCluster {
         Some(Self { role, endpoints, tls })
     }
 
-    /// As it is stored.
-    #[cfg(feature = "program")]
-    pub(crate) fn to_json(&self) -> Vec<u8> {
+    /// As it is stored, in [`RECORD`].
+    pub fn to_json(&self) -> Vec<u8> {
         let tls = self.tls.clone().unwrap_or_default();
         let identity = tls.identity;
         let record = Record {

@@ -62,6 +62,19 @@ impl Client {
         Ok(members)
     }
 
+    /// Learns from etcd which members there are, so that all of them can be asked when those that
+    /// were given are no more. Returns those of [`Client::endpoints`] that are members' now.
+    ///
+    /// # Errors
+    /// As of [`Client::members`].
+    pub async fn refresh(&self) -> Result<Vec<String>> {
+        let members = self.members().await?;
+        let voters = members.into_iter().filter(|member| !member.learner);
+        let told: Vec<String> = voters.flat_map(|member| member.client_urls).collect();
+        self.learn(&told);
+        Ok(self.endpoints().into_iter().filter(|url| told.contains(url)).collect())
+    }
+
     /// Adds a member that has no vote until it is promoted, and returns its number.
     ///
     /// # Errors

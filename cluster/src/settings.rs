@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -148,7 +149,16 @@ impl Tls {
     }
 }
 
-fn check_url(url: &str) -> Result<()> {
+/// Whether a URL leads to the machine that uses it.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether a URL is one of an endpoint.
+pub(crate) fn check_url(url: &str) -> Result<()> {
     let wrong = |why: &str| Err(Error::Settings(format!("the endpoint `{url}` {why}")));
     let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else {
         return wrong("is not http://HOST:PORT or https://HOST:PORT");

@@ -4,6 +4,7 @@
 //! last revision that it has seen, so nothing is missed and nothing is told twice. If that
 //! revision has been compacted, everything is listed again and told as a snapshot.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{ResponseHeader, WatchOptions, WatchStream};
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Client, MESSAGE_LIMIT};
+use crate::endpoints::Endpoint;
 use crate::entry::{Change, Entry, Event};
 use crate::error::{Error, Failure, failure};
 use crate::txn::prefix_end;
@@ -139,32 +141,32 @@ impl Watcher {
                 Err(error) => return End::Broken(error.to_string()),
             },
         };
-        let (index, mut stream) = match self.begin(seen + 1).await {
+        let (endpoint, mut stream) = match self.begin(seen + 1).await {
             Ok(begun) => begun,
             Err(end) => return end,
         };
         let end = self.read(&mut stream).await;
         if matches!(end, End::Broken(_)) {
-            self.client.move_on(index);
+            self.client.move_on(&endpoint);
         }
         end
     }
 
-    async fn begin(&self, from: i64) -> Result<(usize, WatchStream), End> {
+    async fn begin(&self, from: i64) -> Result<(Arc<Endpoint>, WatchStream), End> {
         let options = WatchOptions::new()
             .with_range(prefix_end(&self.prefix))
             .with_start_revision(from)
             .with_prev_key()
             .with_progress_notify();
-        let (index, connection) = self.client.any().await.map_err(broken)?;
+        let (endpoint, connection) = self.client.any().await.map_err(broken)?;
         let mut watch = connection.watch_client().max_decoding_message_size(MESSAGE_LIMIT);
         let begun = timeout(BEGIN, watch.watch(&*self.prefix, Some(options))).await;
         let failed = match begun {
-            Ok(Ok(stream)) => return Ok((index, stream)),
+            Ok(Ok(stream)) => return Ok((endpoint, stream)),
             Ok(Err(error)) => broken(failure(error)),
             Err(_) => End::Broken("no answer in time".to_owned()),
         };
-        self.client.move_on(index);
+        self.client.move_on(&endpoint);
         Err(failed)
     }
 

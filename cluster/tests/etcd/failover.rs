@@ -56,6 +56,33 @@ fn keys(updates: &[Update]) -> Vec<String> {
 }
 
 #[test]
+fn a_client_that_knew_one_member_learns_of_the_others() {
+    let mut servers = Cluster::start(&debian13(), 3, &Options::default());
+    run(async {
+        let one = Settings::listed(&servers.members[0].client_url);
+        let client = client(one.with_deadline(Duration::from_secs(30)));
+        let mut watch = client.watch("/x/");
+        assert!(matches!(next(&mut watch).await, Update::Snapshot { .. }));
+        let mut told = client.refresh().await.unwrap();
+        assert_eq!(told.len(), 3);
+        assert_eq!(client.endpoints()[0], servers.members[0].client_url, "it stays the first");
+        servers.members[0].kill();
+        put(&client, "/x/1").await;
+        let mut updates = Vec::new();
+        while keys(&updates).is_empty() {
+            updates.push(next(&mut watch).await);
+        }
+        // Who is taken out is asked no more, unless it was given.
+        let members = client.members().await.unwrap();
+        let gone = &servers.members[0].client_url;
+        let id = members.iter().find(|member| member.client_urls.contains(gone)).unwrap().id;
+        client.remove_member(id).await.unwrap();
+        told.retain(|url| url != gone);
+        assert_eq!(client.refresh().await.unwrap(), told);
+    });
+}
+
+#[test]
 fn nobody_there_is_told_within_the_deadline() {
     let [one, two] = free_ports();
     let list = format!("http://127.0.0.1:{one},http://127.0.0.1:{two}");

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster::machine::{MachineCluster, Role};
-use cluster::testing::{Guarded, Program, debian12, debian13, free_ports};
+use cluster::testing::{Certificates, Guarded, Program, debian12, debian13, free_ports};
 use cluster::{Client, Member, Settings};
 
 use crate::support::{LIMIT, Service, get, program};
@@ -20,6 +20,8 @@ struct Machine {
     client_url: String,
     peer_url: String,
     way: (&'static str, String),
+    /// More of what its etcd is told.
+    more: Vec<(String, String)>,
     running: Option<Guarded>,
 }
 
@@ -35,8 +37,28 @@ impl Machine {
             client_url: format!("http://127.0.0.1:{client}"),
             peer_url: format!("http://127.0.0.1:{peer}"),
             way,
+            more: Vec::new(),
             running: None,
         }
+    }
+
+    /// Speaks TLS to everybody, and to nobody without a certificate.
+    fn secure(mut self, certificates: &Certificates) -> Self {
+        for url in [&mut self.client_url, &mut self.peer_url] {
+            *url = url.replace("http:", "https:");
+        }
+        for side in ["ETCD_", "ETCD_PEER_"] {
+            for (name, file) in [
+                ("CERT_FILE", "server.pem"),
+                ("KEY_FILE", "server.key"),
+                ("TRUSTED_CA_FILE", "ca.pem"),
+            ] {
+                let path = certificates.path(file).display().to_string();
+                self.more.push((format!("{side}{name}"), path));
+            }
+            self.more.push((format!("{side}CLIENT_CERT_AUTH"), "true".to_owned()));
+        }
+        self
     }
 
     fn run(&self) -> PathBuf {
@@ -60,7 +82,8 @@ impl Machine {
             .env("ETCD_INITIAL_ADVERTISE_PEER_URLS", &self.peer_url)
             .env("ETCD_LOG_LEVEL", "warn")
             .env("ETCD_LOGGER", "zap")
-            .env(self.way.0, &self.way.1);
+            .env(self.way.0, &self.way.1)
+            .envs(self.more.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -271,6 +294,44 @@ fn a_cluster_forms_and_its_machines_come_back_with_their_disks_and_without() {
         machines[2].finish();
         let kept = on_runtime(client(&machines[2]).get("/kept")).unwrap().unwrap();
         assert_eq!(kept.value, b"yes");
+    }
+}
+
+#[test]
+fn the_same_over_tls() {
+    for etcd in [debian12(), debian13()] {
+        let certificates = Certificates::new();
+        let folder = tempfile::tempdir().unwrap();
+        let (_service, url) = discovery(folder.path(), 3);
+        let way = ("ETCD_DISCOVERY", url);
+        let machine =
+            |name| Machine::new(folder.path(), &etcd, name, way.clone()).secure(&certificates);
+        let mut machines: Vec<Machine> = ["n1", "n2", "n3"].map(machine).into();
+        start_all(&mut machines);
+        let of = |machine: &Machine| Client::new(machine.record().settings()).unwrap();
+        on_runtime(of(&machines[0]).put("/kept", "yes")).unwrap();
+        let before = on_runtime(of(&machines[0]).members()).unwrap();
+        assert!(before.iter().all(|m| m.peer_urls[0].starts_with("https:")), "{before:?}");
+
+        machines[1].lose_disk();
+        machines[1].start();
+        let kept = on_runtime(of(&machines[1]).get("/kept")).unwrap().unwrap();
+        assert_eq!(kept.value, b"yes");
+        let after = on_runtime(of(&machines[1]).members()).unwrap();
+        assert!(after.len() == 3 && after.iter().all(|member| !member.learner), "{after:?}");
+        assert_ne!(before, after);
+
+        // A client has what it needs to connect, and nobody else can.
+        let fourth = machine("n4");
+        let mut joining = fourth.joining();
+        assert_eq!(fourth.status(&mut joining), 1, "{}", fourth.told());
+        let kept = on_runtime(of(&fourth).get("/kept")).unwrap().unwrap();
+        assert_eq!(kept.value, b"yes");
+        let mut bare = fourth.record().settings();
+        bare.tls = certificates.tls().into();
+        bare.tls.as_mut().unwrap().identity = None;
+        let refused = on_runtime(Client::new(bare).unwrap().get("/kept")).unwrap_err();
+        assert!(matches!(refused, cluster::Error::Insecure { .. }), "{refused}");
     }
 }
 

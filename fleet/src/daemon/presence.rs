@@ -19,6 +19,8 @@ use crate::model::{Key, MachineInfo, World};
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often a machine that is not let in says so.
 const COMPLAIN: Duration = Duration::from_secs(30);
+/// How often it is looked which members etcd has.
+const MEMBERS: Duration = Duration::from_secs(300);
 
 /// The machine's standing, for whoever has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,7 @@ impl Presence {
                         said = Some((reason.clone(), Instant::now()));
                     }
                     let _ = self.standing.send(Standing::Out(reason));
+                    self.store.look_again();
                 }
             }
             sleep(PAUSE).await;
@@ -122,6 +125,14 @@ impl Presence {
         ];
         let mut announced = false;
         let mut doubt: Option<Instant> = None;
+        let store = self.store.clone();
+        let learning = async move {
+            loop {
+                store.refresh().await;
+                sleep(MEMBERS).await;
+            }
+        };
+        let mut learning = std::pin::pin!(learning);
         loop {
             let [orders, globals, own] = &mut sources;
             let update = tokio::select! {
@@ -144,6 +155,7 @@ impl Presence {
                     let _ = self.inputs.send(Input::Lease { live: false, sent: 0 });
                     continue;
                 }
+                () = &mut learning => continue,
                 update = orders.watch.next() => (0, update),
                 update = globals.watch.next() => (1, update),
                 update = own.watch.next() => (2, update),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cluster::machine::RUN;
+use cluster::machine::{RECORD, RUN};
 use cluster::{Client, Entry, Error, MachineCluster, Txn};
 
 use super::settings::Settings;
@@ -14,14 +14,15 @@ use crate::model::{Key, Keys, World};
 pub(super) struct Store {
     pub(super) client: Client,
     pub(super) keys: Keys,
+    /// Whether the machine's record says where etcd is, and no setting does.
+    told: bool,
 }
 
 impl Store {
     pub(super) fn new(settings: &Settings) -> Result<Store, Error> {
         // A machine that has no etcd of its own was told where the others have theirs.
-        let told = MachineCluster::read(Path::new(RUN))
-            .filter(|_| settings.etcd_servers == Settings::default().etcd_servers);
-        let to = match told {
+        let told = settings.etcd_servers == Settings::default().etcd_servers;
+        let to = match MachineCluster::read(Path::new(RUN)).filter(|_| told) {
             Some(cluster) => cluster.settings(),
             None => cluster::Settings::new(settings.etcd_servers.iter().cloned()),
         };
@@ -38,7 +39,40 @@ impl Store {
             let password = settings.etcd_password.clone().unwrap_or_default();
             to.user = Some(cluster::settings::User { name, password });
         }
-        Ok(Store { client: Client::new(to)?, keys: Keys::new(&settings.etcd_key_prefix) })
+        let keys = Keys::new(&settings.etcd_key_prefix);
+        Ok(Store { client: Client::new(to)?, keys, told })
+    }
+
+    /// Learns of members that have come since, and puts them on the machine's record, for the
+    /// other programs and the next start. Failing is no reason to stop.
+    pub(super) async fn refresh(&self) {
+        match self.client.refresh().await {
+            Ok(members) => self.record(members),
+            Err(error) => log::debug!("members of etcd: {}", host::error::chain(&error)),
+        }
+    }
+
+    fn record(&self, mut members: Vec<String>) {
+        let run = Path::new(RUN);
+        let Some(record) = MachineCluster::read(run).filter(|_| self.told) else { return };
+        let mut known = record.endpoints.clone();
+        known.sort();
+        members.sort();
+        if members.is_empty() || members == known {
+            return;
+        }
+        log::info!("etcd is at {}", members.join(","));
+        let record = MachineCluster { endpoints: members, ..record };
+        if let Err(error) = host::durable::write(&run.join(RECORD), &record.to_json(), 0o644) {
+            log::warn!("{}", host::error::chain(&error));
+        }
+    }
+
+    /// Reads the machine's record again: it may have joined only since this daemon started.
+    pub(super) fn look_again(&self) {
+        if let Some(record) = MachineCluster::read(Path::new(RUN)).filter(|_| self.told) {
+            self.client.learn(&record.endpoints);
+        }
     }
 
     pub(super) fn path(&self, key: &Key) -> String {
