@@ -23,7 +23,7 @@ impl Body {
         Body {
             digest: digest.to_string(),
             text: text.to_string(),
-            file: UnitFile::parse(text.as_bytes()).ok(),
+            file: UnitFile::read(text.as_bytes(), Mode::Lenient).ok(),
             requirements: OnceLock::new(),
         }
     }

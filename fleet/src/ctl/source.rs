@@ -101,7 +101,7 @@ pub(super) fn differs(unit: &str, local: Option<&Text>) -> String {
 pub(super) fn check(name: &UnitName, text: &Text, lenient: bool) -> Result<Vec<String>, CtlError> {
     let mode = if lenient { Mode::Lenient } else { Mode::Strict };
     let placed = |finding: &Finding| format!("{}:{finding}", text.origin);
-    let file = UnitFile::parse(text.bytes.as_bytes())
+    let file = UnitFile::read(text.bytes.as_bytes(), mode)
         .map_err(|findings| CtlError::Findings(findings.iter().map(placed).collect()))?;
     let (requirements, findings) = Requirements::read(name.as_str(), &file, mode);
     let only = |severity| {

@@ -16,6 +16,7 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream, OwnedObjectPath, Variant};
 
 use crate::agent::{Input, Status, Task};
+use crate::unit::{Mode, UnitFile};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -416,7 +417,7 @@ fn write(directory: &Path, name: &str, text: &str) -> io::Result<String> {
 }
 
 fn installs(text: &str) -> bool {
-    crate::unit::UnitFile::parse(text.as_bytes()).is_ok_and(|file| file.has_install())
+    UnitFile::read(text.as_bytes(), Mode::Lenient).is_ok_and(|file| file.has_install())
 }
 
 /// A unit's name as part of an object path: letters and digits stay, a digit not at the front.

@@ -151,7 +151,7 @@ struct Reader {
 impl Reader {
     fn job(&mut self, unit: &SnapshotUnit) -> Option<Job> {
         let shown = |finding: &Finding| format!("{}:{finding}", unit.name);
-        let file = match UnitFile::parse(unit.body.as_bytes()) {
+        let file = match UnitFile::read(unit.body.as_bytes(), self.mode) {
             Ok(file) => file,
             Err(findings) => {
                 self.errors.extend(findings.iter().map(shown));

@@ -1,6 +1,7 @@
 //! Unit files: systemd's syntax, as fleet read it.
 
 use super::finding::Finding;
+use super::requirements::Mode;
 
 /// The largest unit file in bytes. etcd takes requests of up to 1.5 MiB, and each machine that
 /// runs the unit fetches it.
@@ -25,9 +26,36 @@ pub struct UnitOption {
 pub struct UnitFile {
     text: String,
     options: Vec<UnitOption>,
+    ignored: Vec<Finding>,
 }
 
 impl UnitFile {
+    /// Reads a unit file as `mode` has it. [`Mode::Lenient`] reads what is right as
+    /// [`UnitFile::parse`] does, and of the rest what fleet could read: it skipped whatever stands
+    /// before the first section.
+    ///
+    /// # Errors
+    /// All that is wrong with its syntax.
+    pub fn read(bytes: &[u8], mode: Mode) -> Result<UnitFile, Vec<Finding>> {
+        let strict = UnitFile::parse(bytes);
+        let (Mode::Lenient, Err(findings)) = (mode, &strict) else { return strict };
+        let Ok(text) = str::from_utf8(bytes) else { return strict };
+        let at = first_section(text);
+        // What is wrong with the text as a whole stays so.
+        if at == 0 || text.contains('\0') || bytes.len() > MAX_BODY {
+            return strict;
+        }
+        let line = text[..at].matches('\n').count() + 1;
+        let (options, wrong) = options(&text[at..], line);
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let number = findings.first().map_or(1, |finding| finding.line);
+        let message = "what stands before the first section is ignored";
+        let ignored = vec![Finding::warning(number, message)];
+        Ok(UnitFile { text: text.to_string(), options, ignored })
+    }
+
     /// Reads a unit file.
     ///
     /// # Errors
@@ -49,9 +77,9 @@ impl UnitFile {
             let line = text[..at].matches('\n').count() + 1;
             return Err(vec![Finding::error(line, "a zero byte: this is not a unit file")]);
         }
-        let (options, findings) = options(text);
+        let (options, findings) = options(text, 1);
         if findings.is_empty() {
-            Ok(UnitFile { text: text.to_string(), options })
+            Ok(UnitFile { text: text.to_string(), options, ignored: Vec::new() })
         } else {
             Err(findings)
         }
@@ -73,8 +101,13 @@ impl UnitFile {
         let sections: Vec<String> =
             sections.into_iter().map(|(section, lines)| format!("[{section}]\n{lines}")).collect();
         let text = sections.join("\n");
-        let (options, _) = self::options(&text);
-        UnitFile { text, options }
+        let (options, _) = self::options(&text, 1);
+        UnitFile { text, options, ignored: Vec::new() }
+    }
+
+    /// What a lenient reader has passed over.
+    pub fn ignored(&self) -> &[Finding] {
+        &self.ignored
     }
 
     /// The text, byte for byte as it was given.
@@ -122,11 +155,39 @@ fn is_comment(line: &str) -> bool {
     line.starts_with(['#', ';'])
 }
 
-fn options(text: &str) -> (Vec<UnitOption>, Vec<Finding>) {
+/// Where the first section begins for fleet: at the first `[` that is in no comment, wherever it
+/// stands in its line.
+fn first_section(text: &str) -> usize {
+    let mut at = 0;
+    while let Some(found) = text[at..].find(['[', '#', ';']) {
+        at += found;
+        if text[at..].starts_with('[') {
+            return at;
+        }
+        // A comment, and what it goes on with.
+        loop {
+            let line = text[at..].split_inclusive('\n').next().unwrap_or_default();
+            at += line.len();
+            if !goes_on(line) {
+                break;
+            }
+        }
+    }
+    text.len()
+}
+
+/// Whether a comment's line ends in a backslash, and perhaps one blank.
+fn goes_on(line: &str) -> bool {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix(' ').unwrap_or(line).ends_with('\\')
+}
+
+/// The options of a text whose first line has the number `first`.
+fn options(text: &str, first: usize) -> (Vec<UnitOption>, Vec<Finding>) {
     let mut options = Vec::new();
     let mut findings = Vec::new();
     let mut section: Option<String> = None;
-    let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).zip(1..);
+    let mut lines = text.split('\n').zip(first..);
     while let Some((raw, number)) = lines.next() {
         let line = raw.trim_start();
         if line.is_empty() {
@@ -135,7 +196,7 @@ fn options(text: &str) -> (Vec<UnitOption>, Vec<Finding>) {
         if is_comment(line) {
             // A comment that ends in a backslash goes on, in fleet: the next line is no option.
             let mut comment = line;
-            while comment.strip_suffix(' ').unwrap_or(comment).ends_with('\\') {
+            while goes_on(comment) {
                 let Some((next, _)) = lines.next() else { break };
                 comment = next;
             }
@@ -162,14 +223,16 @@ fn options(text: &str) -> (Vec<UnitOption>, Vec<Finding>) {
         let Some((name, first)) = line.split_once('=') else {
             findings.push(Finding::error(
                 number,
-                format!("`{}` is no option: `=` is missing", shown(line)),
+                format!("`{}` is no option: `=` is missing", shown(line.trim_end())),
             ));
             continue;
         };
+        let first = unended(first);
         let mut value = first.to_string();
         let mut last = first;
         while last.ends_with('\\') {
             let Some((next, _)) = lines.next() else { break };
+            let next = unended(next);
             value.push('\n');
             if next.trim().is_empty() {
                 break;
@@ -185,6 +248,11 @@ fn options(text: &str) -> (Vec<UnitOption>, Vec<Finding>) {
         });
     }
     (options, findings)
+}
+
+/// A line without what DOS ends lines with.
+fn unended(line: &str) -> &str {
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 /// The beginning of a text, for a message.

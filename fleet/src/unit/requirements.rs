@@ -76,7 +76,8 @@ impl Requirements {
     /// are errors among the findings, the requirements are what fleet would have understood.
     pub fn read(name: &str, file: &UnitFile, mode: Mode) -> (Requirements, Vec<Finding>) {
         let options: Vec<&UnitOption> = file.section(SECTION).collect();
-        Requirements::of_options(name, &options, mode)
+        let (requirements, findings) = Requirements::of_options(name, &options, mode);
+        (requirements, [file.ignored(), &findings].concat())
     }
 
     /// The same from the stored options of the section, as fleet understood them.

@@ -301,6 +301,36 @@ fn syntax() {
 }
 
 #[test]
+fn old_files_are_read_from_their_first_section_on() {
+    let body = "Written by hand, see [the page\n[Unit]\nA=1\n[X-Fleet]\nGlobal=true\n";
+    for (body, expected) in [
+        (body.replace("[the page", "the page"), Some("Unit:A=1@3 X-Fleet:Global=true@5")),
+        ("# [Old] \\\n[Older]\nx\n[Unit]\nA=1\n".to_string(), Some("Unit:A=1@5")),
+        ("x ; [No]\n x [Unit]\r\nA=1 \r\n\r\nB=2\r\n".to_string(), Some("Unit:A=1@3 Unit:B=2@5")),
+        ("no section at all\n".to_string(), Some("")),
+        (body.to_string(), None),
+        ("x\n[Unit] y\n".to_string(), None),
+        ("x\n[Unit]\nfoo\n".to_string(), None),
+    ] {
+        assert!(UnitFile::read(body.as_bytes(), Mode::Strict).is_err(), "{body}");
+        let read = UnitFile::read(body.as_bytes(), Mode::Lenient).ok();
+        let got = read.as_ref().map(|file| {
+            assert_eq!(file.text(), body);
+            assert_eq!(file.ignored().len(), 1, "{body}");
+            let options = file.options().iter();
+            let shown = options.map(|o| format!("{}:{}={}@{}", o.section, o.name, o.value, o.line));
+            shown.collect::<Vec<_>>().join(" ")
+        });
+        assert_eq!(got.as_deref(), expected, "{body}");
+    }
+    // What is right is read the same way, and a file of DOS's is right.
+    let body = b"# a \\\r\n[Unit]\r\nA=b \\\r\n  c\r\n";
+    let strict = UnitFile::parse(body).expect("a unit file");
+    assert_eq!(UnitFile::read(body, Mode::Lenient), Ok(strict.clone()));
+    assert_eq!(strict.options()[0].value, "b \\\n  c");
+}
+
+#[test]
 fn options_become_a_file_as_fleet_wrote_it() {
     let file =
         UnitFile::from_options([("Unit", "A", "1"), ("Service", "B", "2"), ("Unit", "C", "3")]);

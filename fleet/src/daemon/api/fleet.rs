@@ -13,7 +13,7 @@ use crate::api::types::{
     Machine, MachinePage, Unit, UnitOption, UnitPage, UnitState, UnitStatePage,
 };
 use crate::model::{Desired, Key, OrderKind, UnitRecord, World};
-use crate::unit::UnitFile;
+use crate::unit::{Mode, UnitFile};
 
 /// What a machine can learn about the API; fleet's clients generate themselves from it.
 pub(super) const DISCOVERY: &str = include_str!("discovery.json");
@@ -104,7 +104,7 @@ fn unit_of(world: &World, name: &str, record: &UnitRecord, body: Option<&str>) -
 }
 
 fn options(body: &str) -> Vec<UnitOption> {
-    let Ok(file) = UnitFile::parse(body.as_bytes()) else { return Vec::new() };
+    let Ok(file) = UnitFile::read(body.as_bytes(), Mode::Lenient) else { return Vec::new() };
     file.options()
         .iter()
         .map(|option| UnitOption {

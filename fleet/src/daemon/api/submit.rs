@@ -13,10 +13,13 @@ use crate::unit::{Mode, Requirements, SECTION, UnitFile, UnitName, has_errors, r
 /// Attempts against others who change the same unit.
 const ATTEMPTS: usize = 8;
 
+fn mode(lenient: bool) -> Mode {
+    if lenient { Mode::Lenient } else { Mode::Strict }
+}
+
 /// What a file asks for, checked.
 pub(super) fn check(name: &str, file: &UnitFile, lenient: bool) -> Result<Requirements, Refusal> {
-    let mode = if lenient { Mode::Lenient } else { Mode::Strict };
-    let (requirements, findings) = Requirements::read(name, file, mode);
+    let (requirements, findings) = Requirements::read(name, file, mode(lenient));
     if has_errors(&findings) {
         let lines: Vec<String> =
             findings.iter().map(|finding| format!("{name}:{finding}")).collect();
@@ -31,11 +34,14 @@ pub(super) fn check(name: &str, file: &UnitFile, lenient: bool) -> Result<Requir
 /// The file of a request: its body, or else its options.
 pub(super) fn file_of(unit: &Unit) -> Result<Option<UnitFile>, Refusal> {
     match &unit.body {
-        Some(body) => UnitFile::parse(body.as_bytes()).map(Some).map_err(|findings| {
-            let lines: Vec<String> =
-                findings.iter().map(|finding| format!("{}:{finding}", unit.name)).collect();
-            Refusal::bad(lines.join("\n"))
-        }),
+        Some(body) => {
+            let file = UnitFile::read(body.as_bytes(), mode(unit.lenient));
+            file.map(Some).map_err(|findings| {
+                let lines: Vec<String> =
+                    findings.iter().map(|finding| format!("{}:{finding}", unit.name)).collect();
+                Refusal::bad(lines.join("\n"))
+            })
+        }
         None if unit.options.is_empty() => Ok(None),
         None => {
             let options = unit
@@ -109,7 +115,8 @@ async fn attempt(
         // Options alone say nothing about comments and blanks.
         (Some(file), Some(old)) if unit.body.is_none() => {
             let stored = store.body(&old.body).await?.unwrap_or_default();
-            let stored = UnitFile::parse(stored.as_bytes()).map(|f| plain(&f)).unwrap_or_default();
+            let stored = UnitFile::read(stored.as_bytes(), Mode::Lenient);
+            let stored = stored.map(|f| plain(&f)).unwrap_or_default();
             (stored != plain(file)).then_some(file)
         }
         (Some(file), Some(_)) => Some(file),
