@@ -29,7 +29,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// A listening relay.
 pub(super) struct Relay {
     listener: TcpListener,
-    /// Where others find it.
+    /// Where others find it; empty if this machine does not know.
     pub(super) address: String,
 }
 
@@ -41,13 +41,20 @@ pub(super) async fn listen(settings: &Settings) -> Result<Option<Relay>, RunErro
     let failed = |source| RunError::Listen { address: settings.relay_listen.clone(), source };
     let listener = TcpListener::bind(&settings.relay_listen).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let host = if bound.ip().is_unspecified() && !settings.public_ip.is_empty() {
+    let host = if bound.ip().is_unspecified() {
         settings.public_ip.clone()
     } else {
         bound.ip().to_string()
     };
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    Ok(Some(Relay { listener, address: format!("{host}:{}", bound.port()) }))
+    let address = match host.as_str() {
+        "" => {
+            log::warn!("other machines cannot find the relay: set public_ip");
+            String::new()
+        }
+        host if host.contains(':') => format!("[{host}]:{}", bound.port()),
+        host => format!("{host}:{}", bound.port()),
+    };
+    Ok(Some(Relay { listener, address }))
 }
 
 impl Relay {
@@ -92,8 +99,16 @@ async fn answer(context: &Context, request: &Request<Incoming>) -> Result<Answer
         ));
     }
     let parts: Vec<String> = request.uri().path().split('/').skip(1).map(decode).collect();
+    let asked = query(request.uri().query());
+    // Else one machine's journal would pass for another's when both tell one address.
+    if asked.get("machine").is_some_and(|machine| *machine != context.machine) {
+        return Err(Refusal::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            format!("machine {} answers there: look at public_ip of both", context.machine),
+        ));
+    }
     match &parts[..] {
-        [what, unit] => local(unit, what, &query(request.uri().query())).await,
+        [what, unit] => local(unit, what, &asked).await,
         _ => Err(Refusal::missing("")),
     }
 }

@@ -1,6 +1,7 @@
 //! Putting the parts together.
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub struct Listeners {
     /// Sockets in the file system.
     pub unix: Vec<UnixListener>,
     /// Sockets of TCP, for the API in the open: only as somebody hands them over.
-    pub tcp: Vec<std::net::TcpListener>,
+    pub tcp: Vec<TcpListener>,
 }
 
 /// Why the daemon cannot run.
@@ -91,10 +92,10 @@ pub async fn run(
 ) -> Result<(), RunError> {
     // A lease that starts a little after the clock counts from before it.
     let clock = Clock { start: Instant::now() - Duration::from_millis(1), now };
-    if settings.public_ip.is_empty() {
-        settings.public_ip = address().unwrap_or_default();
-    }
     let store = Store::new(&settings).map_err(RunError::Etcd)?;
+    if settings.public_ip.is_empty() {
+        settings.public_ip = address(&store.client.settings().endpoints).unwrap_or_default();
+    }
     let state = |source| RunError::State { path: settings.state_directory.clone(), source };
     let disk = Arc::new(Disk::open(&settings.state_directory).map_err(state)?);
     let relay = relay::listen(&settings).await?;
@@ -164,13 +165,23 @@ pub async fn run(
     Ok(())
 }
 
-/// The address that this machine uses towards the rest of the world. Nothing is sent for it.
-fn address() -> Option<String> {
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+/// The address that this machine is known by: the one that it uses towards the members of etcd,
+/// else towards the rest of the world. Nothing is sent for it.
+fn address(etcd: &[String]) -> Option<String> {
+    let members = etcd.iter().filter_map(|url| {
+        let (_, authority) = url.split_once("://")?;
+        authority.trim_end_matches('/').parse::<SocketAddr>().ok()
+    });
     // An address that is nobody's (RFC 5737): the route to it is the default one.
-    socket.connect("192.0.2.1:9").ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_unspecified()).then(|| address.to_string())
+    let nobody = SocketAddr::from(([192, 0, 2, 1], 9));
+    let mut towards = members.filter(|member| !member.ip().is_loopback()).chain([nobody]);
+    towards.find_map(|other| {
+        let any = if other.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(other).ok()?;
+        let address = socket.local_addr().ok()?.ip();
+        (!address.is_unspecified()).then(|| address.to_string())
+    })
 }
 
 /// What carries out what the agent asks for.

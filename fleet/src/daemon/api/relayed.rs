@@ -54,10 +54,10 @@ pub(super) async fn relay(
         world.machines[&machine].info.as_ref().map(|info| info.relay.clone()).unwrap_or_default();
     if address.is_empty() {
         return Err(Refusal::missing(format!(
-            "machine {machine} does not answer other machines (relay_listen is not set there)"
+            "machine {machine} does not answer other machines: set relay_listen and public_ip there"
         )));
     }
-    let mut query: Vec<String> = Vec::new();
+    let mut query = vec![format!("machine={machine}")];
     for (key, value) in asked.iter().filter(|(key, _)| *key != "machine") {
         query.push(format!(
             "{key}={}",
