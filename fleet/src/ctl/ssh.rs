@@ -43,7 +43,7 @@ pub(super) fn run(cluster: &Cluster, global: &Global, ssh: Ssh) -> Result<u8, Ct
     }
     if let Some(tunnel) = &global.tunnel {
         let (host, port) = host_and_port(tunnel)?;
-        command.arg("-J").arg(format!("{}@{host}:{port}", global.ssh_username));
+        command.arg("-o").arg(format!("ProxyCommand={}", jump(global, host, port)));
     }
     command.arg(&ip).arg("--").args(&words);
     let status = command.status().map_err(|source| CtlError::Run { program: "ssh", source })?;
@@ -76,16 +76,40 @@ fn of_unit(cluster: &Cluster, typed: &str) -> Result<String, CtlError> {
 
 fn client(global: &Global, port: u16) -> Command {
     let mut command = Command::new("ssh");
-    command.arg("-p").arg(port.to_string());
-    command.arg("-l").arg(&global.ssh_username);
-    command.arg("-o").arg(format!("ConnectTimeout={}", global.ssh_timeout.ceil()));
+    command.args(options(global, port));
+    command
+}
+
+fn options(global: &Global, port: u16) -> Vec<String> {
+    let mut options = vec!["-p".to_string(), port.to_string()];
+    options.extend(["-l".to_string(), global.ssh_username.clone()]);
+    let mut set = |option: String| options.extend(["-o".to_string(), option]);
+    set(format!("ConnectTimeout={}", global.ssh_timeout.ceil()));
     if let Some(file) = &global.known_hosts_file {
-        command.arg("-o").arg(format!("UserKnownHostsFile={file}"));
+        set(format!("UserKnownHostsFile={file}"));
     }
     if !global.strict_host_key_checking {
-        command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+        // Else it would say of every host that it is now known.
+        for option in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+        {
+            set(option.to_string());
+        }
     }
-    command
+    options
+}
+
+/// A command for the shell that reaches a machine through `host`, with the same options: those of
+/// `ssh -J` would be others.
+fn jump(global: &Global, host: &str, port: u16) -> String {
+    let mut words = vec!["ssh".to_string()];
+    words.extend(options(global, port));
+    words.extend(["--".to_string(), host.to_string()]);
+    // What ssh would put something in place of is doubled, what the shell would is quoted.
+    let quoted =
+        words.iter().map(|word| format!("'{}'", word.replace('%', "%%").replace('\'', r"'\''")));
+    let mut command = quoted.collect::<Vec<_>>();
+    command.insert(1, "-W '[%h]:%p'".to_string());
+    command.join(" ")
 }
 
 fn host_and_port(text: &str) -> Result<(&str, u16), CtlError> {
@@ -183,7 +207,20 @@ pub(super) fn forward(socket: &Path) -> Result<(), CtlError> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::ctl::Arguments;
+
+    #[test]
+    fn the_way_through_a_host_has_the_same_options() {
+        let words = ["fleetctl", "--known-hosts-file=/a'b%", "--ssh-username=x", "list-machines"];
+        let global = Arguments::parse_from(words).global;
+        assert_eq!(
+            jump(&global, "gate", 2222),
+            r"'ssh' -W '[%h]:%p' '-p' '2222' '-l' 'x' '-o' 'ConnectTimeout=10' '-o' 'UserKnownHostsFile=/a'\''b%%' '--' 'gate'"
+        );
+    }
 
     #[test]
     fn hosts() {
