@@ -56,6 +56,7 @@ image: programs
 
 programs: setup
 	@cargo build --release --locked -p image -p coreos-init -p coreos-install -p channels -p cluster -p fleet -p update-agent -p qemu-tests
+	@ln -sf fleetd $(PROGRAMS)/fleetctl
 
 # The only step that may ask for root.
 setup:

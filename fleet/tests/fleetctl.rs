@@ -1,14 +1,15 @@
 //! `fleetctl` without a cluster: its command line, decisions about a cluster in a file, and what
 //! it says when there is no daemon.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use assert_cmd::assert::OutputAssertExt;
 
 /// Runs fleetctl with these words and nothing in its environment.
 fn fleetctl(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fleetctl"));
-    command.env_clear().args(words);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleetd"));
+    command.arg0("fleetctl").env_clear().args(words);
     command
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -163,7 +164,8 @@ fn fleetctl_reads_as_fleets() {
     let machines = Machines::start(2);
     let folder = tempfile::tempdir().expect("a folder");
     let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_fleetctl"))
+        let output = Command::new(env!("CARGO_BIN_EXE_fleetd"))
+            .arg0("fleetctl")
             .arg(format!("--endpoint=unix://{}", machines.nodes[1].socket().display()))
             .args(arguments)
             .current_dir(folder.path())

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use fleet::ctl::{Arguments, from_environment, normalize, run};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let program = words.next().unwrap_or_else(|| "fleetctl".into());
     let words: Vec<OsString> = words.collect();

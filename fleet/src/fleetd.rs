@@ -34,7 +34,7 @@ struct Arguments {
     check: bool,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let variables: BTreeMap<String, String> = std::env::vars().collect();
     let journal = variables.get("JOURNAL_STREAM").map(String::as_str);
