@@ -1,12 +1,20 @@
 //! What happens when something breaks.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::Duration;
+
+use cluster::testing::{Cluster, Options, debian13};
+use cluster::{Client, Settings};
 
 use crate::node::Machines;
 
 /// Three machines with one unit each.
 fn three() -> Machines {
-    let machines = Machines::start(3);
+    three_of(Machines::start(3))
+}
+
+fn three_of(machines: Machines) -> Machines {
     for name in ["a.service", "b.service", "c.service"] {
         machines.launch(name, "");
     }
@@ -63,6 +71,80 @@ fn nothing_moves_while_etcd_is_away_or_its_leader_pauses() {
     });
     machines.wait("all units are shown", || {
         machines.client().states().is_ok_and(|states| states.len() == 3)
+    });
+}
+
+/// Which member leads.
+fn leader(etcd: &Cluster) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let leads = |url: &str| {
+        let settings = Settings::listed(url).with_deadline(Duration::from_secs(5));
+        let health = runtime.block_on(Client::new(settings).expect("a client").health());
+        health.is_ok_and(|health| health.id == health.leader)
+    };
+    etcd.members.iter().position(|member| leads(&member.client_url)).expect("a leader")
+}
+
+#[test]
+fn nothing_moves_when_the_leader_of_three_members_pauses() {
+    let options = Options::default();
+    let mut machines = three_of(Machines::of(Cluster::start(&debian13(), 3, &options), 3, ""));
+    let before = machines.running();
+    let still = |machines: &Machines| machines.running() == before && starts(machines) == 3;
+    let there = |machines: &Machines| {
+        machines.wait("all are registered again", || {
+            machines.client().machines().is_ok_and(|all| all.len() == 3)
+        });
+    };
+    // The others elect another, and every lease begins anew.
+    let paused = leader(&machines.etcd);
+    machines.etcd.members[paused].pause();
+    machines.stays("another leads", Duration::from_secs(12), || still(&machines));
+    machines.etcd.members[paused].resume();
+    there(&machines);
+    // One is gone, and the leader of the two pauses: when it goes on it finds every lease run out,
+    // before any machine could have said a word.
+    let leads = leader(&machines.etcd);
+    machines.etcd.members[(leads + 1) % 3].kill();
+    there(&machines);
+    let leads = leader(&machines.etcd);
+    machines.etcd.members[leads].pause();
+    machines.stays("nobody leads", Duration::from_secs(12), || still(&machines));
+    machines.etcd.members[leads].resume();
+    machines.stays("it leads again", Duration::from_secs(14), || still(&machines));
+    machines.etcd.members.iter_mut().for_each(cluster::testing::Member::restart);
+    there(&machines);
+    machines.wait("all units are shown", || {
+        machines.client().states().is_ok_and(|states| states.len() == 3)
+    });
+    assert!(still(&machines), "{:?}", machines.running());
+}
+
+#[test]
+fn what_is_no_etcd_of_today_is_told() {
+    // An etcd of before version 3 speaks HTTP/1 and knows nothing of gRPC.
+    let old = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = old.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in old.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let machines = Machines::start(1);
+    machines.launch("a.service", "");
+    machines.wait("it runs", || machines.on("a.service") == [0]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let stray = crate::node::Node::new(folder.path(), 2, &format!("http://{address}"), "");
+    machines.wait("its API says why", || {
+        stray.client().machines().is_err_and(|error| {
+            error.is_unavailable() && error.to_string().contains("etcd at http://127.0.0.1")
+        })
+    });
+    machines.stays("the cluster is untouched", Duration::from_secs(3), || {
+        machines.on("a.service") == [0] && machines.client().machines().is_ok()
     });
 }
 

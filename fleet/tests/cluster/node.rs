@@ -168,7 +168,11 @@ impl Machines {
     }
 
     pub(crate) fn with(number: u32, program: &Program, settings: &str) -> Machines {
-        let etcd = Cluster::single(program);
+        Machines::of(Cluster::single(program), number, settings)
+    }
+
+    /// So many machines with this etcd.
+    pub(crate) fn of(etcd: Cluster, number: u32, settings: &str) -> Machines {
         let folder = tempfile::tempdir().expect("a folder");
         let endpoints = etcd.endpoints();
         let nodes =
