@@ -8,6 +8,7 @@
 //! Mounts live in the namespace of each node's processes, and those die with
 //! the test: nothing is left behind, however it ends.
 
+mod cgroup; // where its processes are counted and killed
 mod console; // its terminal
 mod network; // what nodes are wired to
 mod system; // a node

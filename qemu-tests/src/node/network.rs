@@ -1,11 +1,15 @@
 //! A bridge in a network namespace of its own.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::process::Command;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use nix::sched::{CloneFlags, setns};
+
 use crate::child::{self, Child};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A quick command on a busy host.
 const QUICK: Duration = Duration::from_secs(30);
@@ -29,7 +33,7 @@ impl Network {
         // The namespace is there once `sleep` is.
         let name = format!("/proc/{}/comm", network.holder.id());
         while std::fs::read_to_string(&name).is_ok_and(|name| name.trim() != "sleep") {
-            std::thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
         }
         let address = format!("{HOST}/24");
         for arguments in [
@@ -64,6 +68,20 @@ impl Network {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.holder.id())).arg("--").arg(program);
         command
+    }
+
+    /// Runs `work` on a thread that is in the network.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<Result<T>>> {
+        let path = format!("/proc/{}/ns/net", self.holder.id());
+        let namespace = File::open(&path).map_err(Error::file("open", &path))?;
+        Ok(thread::spawn(move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET)
+                .map_err(|errno| Error::file("enter", path)(errno.into()))?;
+            Ok(work())
+        }))
     }
 
     /// What an HTTP server in the network answers to GET.

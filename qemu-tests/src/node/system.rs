@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::cgroup::Cgroup;
 use super::console;
 use super::network::Network;
 use crate::child::{self, Child};
@@ -31,12 +32,19 @@ mkdir -p "$folder/root" "$folder/tree" "$folder/state/upper" "$folder/state/work
 mount -t erofs -o loop,ro "$image" "$folder/root"
 mount -t overlay overlay -o "lowerdir=$folder/root,upperdir=$folder/state/upper,workdir=$folder/state/work" "$folder/tree"
 echo "$name" >"$folder/tree/etc/hostname"
-install "$provision" "$folder/tree/usr/lib/coreos/coreos-init"
 rm -rf "$folder/run" "$folder/tree/run/systemd" "$folder/tree/run/metadata"
+# What was built since the image was: trying a change takes no new image.
+for program in bin/fleetd lib/coreos/cluster lib/coreos/coreos-init; do
+    built="$(dirname "$provision")/${program##*/}"
+    if [ "$built" -nt "$image" ] && [ ! -L "$folder/tree/usr/$program" ]; then
+        cp "$built" "$folder/tree/usr/$program"
+    fi
+done
 "$provision" apply --root "$folder/tree" --from-file "$folder/user-data" >"$folder/apply.log" 2>&1
 mkdir -p "$folder/run/systemd/system" "$folder/run/systemd/network" "$folder/run/metadata"
 cp -a "$folder/tree/run/." "$folder/run/"
 printf '[Match]\nName=host0\n[Network]\nAddress=%s/24\n' "$COREOS_PRIVATE_IPV4" >"$folder/run/systemd/network/10-host0.network"
+echo $$ >"$cgroup/cgroup.procs"
 exec systemd-nspawn --quiet --boot --register=no --keep-unit --capability=all \
     --system-call-filter='add_key keyctl bpf' --network-bridge="$bridge" --uuid="$uuid" \
     --bind="$folder/run/systemd/system:/run/systemd/system" \
@@ -75,6 +83,7 @@ pub struct Node {
     disk: u32,
     number: u8,
     running: Option<Child>,
+    cgroup: Option<Cgroup>,
 }
 
 impl Node {
@@ -94,6 +103,7 @@ impl Node {
             disk: 0,
             number: *number,
             running: None,
+            cgroup: None,
         };
         node.configure(user_data)?;
         Ok(node)
@@ -119,20 +129,23 @@ impl Node {
     pub fn power_on(&mut self) -> Result<()> {
         let terminal = console::terminal(&self.log())?;
         let duplicate = || terminal.try_clone().map_err(Error::file("open", self.log()));
+        let cgroup = Cgroup::new(&self.name)?;
         let mut command = self.network.command("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-euc", BOOT_SCRIPT]);
         command
             .env("folder", &self.folder)
             .env("image", &self.image)
             .env("provision", &self.provision)
+            .env("cgroup", cgroup.path())
             .env("name", &self.name)
             .env("bridge", self.network.bridge())
-            .env("uuid", format!("{:08x}-0000-4000-8000-{:012x}", self.disk + 1, self.number))
+            .env("uuid", format!("{:04x}{:04x}-0000-4000-8000-{:012x}", self.number, self.disk, 1))
             .env("COREOS_PRIVATE_IPV4", self.address.to_string())
             .env("COREOS_PUBLIC_IPV4", self.address.to_string())
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
         command.stdin(duplicate()?).stdout(duplicate()?).stderr(terminal);
         self.running = Some(Child::start(command)?);
+        self.cgroup = Some(cgroup);
         Ok(())
     }
 
@@ -212,6 +225,7 @@ impl Node {
             // nspawn ends when its system does, and takes the interface along.
             let _ = running.wait(Deadline::after(END));
         }
+        self.cgroup = None;
     }
 
     /// Ends it, and everything that it has ever written.

@@ -1,25 +1,14 @@
-//! The evening of the article: three machines with the same config found a
-//! cluster, a fourth is its client, and it stays one whatever happens to them.
+//! Three machines with the same config found a cluster, a fourth is its client,
+//! and it stays one whatever happens to them.
 //!
 //! On nodes: the systems are the image's, with its systemd and its etcd.
 
-use std::fs::File;
-use std::process::Stdio;
-use std::sync::Arc;
-use std::time::Duration;
-
-use qemu_tests::child::Child;
-use qemu_tests::node::{Network, Node, Specification};
-use qemu_tests::{Deadline, Error, Result};
+use qemu_tests::Result;
+use qemu_tests::node::Node;
 
 use crate::checks::{Checks, Outcome};
 use crate::lab::Lab;
-
-/// For what etcd does by itself: elections, catching up.
-const SETTLED: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(300);
-/// Where the discovery service listens.
-const PORT: u16 = 8087;
+use crate::rack::Rack;
 
 /// What every machine is given, word for word the same.
 const CONFIG: &str = "#cloud-config
@@ -34,10 +23,8 @@ coreos:
 ";
 
 /// The cluster, as the scenario goes through it.
-struct Evening {
-    network: Arc<Network>,
-    url: String,
-    _discovery: Child,
+struct Cluster<'a> {
+    rack: Rack<'a>,
     checks: Checks,
 }
 
@@ -46,70 +33,17 @@ pub(crate) fn run(lab: &Lab) -> Outcome {
         eprintln!("nodes need root: not run");
         return Ok(());
     }
-    let mut evening = Evening::begin(lab)?;
-    let mut nodes = evening.three(lab)?;
-    evening.founded(&nodes)?;
-    evening.cut_off(&nodes)?;
-    evening.lost_disk(&mut nodes)?;
-    let fourth = evening.fourth(lab)?;
-    evening.killed(&mut nodes, &fourth)?;
-    evening.checks.finish()
+    let mut cluster = Cluster { rack: Rack::new(lab, "cluster")?, checks: Checks::default() };
+    let mut nodes = cluster.rack.three(CONFIG)?;
+    cluster.founded(&nodes)?;
+    cluster.cut_off(&nodes)?;
+    cluster.lost_disk(&mut nodes)?;
+    let fourth = cluster.fourth()?;
+    cluster.killed(&mut nodes, &fourth)?;
+    cluster.checks.finish()
 }
 
-impl Evening {
-    /// A network with a discovery service, and a new cluster's URL.
-    fn begin(lab: &Lab) -> Result<Self> {
-        let network = Arc::new(Network::new()?);
-        let folder = lab.workspace.nodes();
-        std::fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
-        let store = folder.join("discovery");
-        let log = folder.join("discovery.log");
-        let messages = File::create(&log).map_err(Error::file("write", &log))?;
-        let program = lab.workspace.program("cluster")?;
-        let mut command = network.command(&program.to_string_lossy());
-        let host = network.host();
-        command.args(["discovery", "serve", "--listen", &format!("{host}:{PORT}")]);
-        command.arg("--directory").arg(store).stdin(Stdio::null());
-        command.stdout(messages.try_clone().map_err(Error::file("write", &log))?).stderr(messages);
-        let discovery = Child::start(command)?;
-        let deadline = Deadline::after(SETTLED);
-        let url = loop {
-            match network.get(&host.to_string(), PORT, "/new?size=3") {
-                Ok(url) if url.starts_with("http://") => break url,
-                other if !deadline.pause(POLL) => {
-                    let what = format!("a new cluster's URL: {other:?}");
-                    let console = std::fs::read_to_string(&log).unwrap_or_default();
-                    return Err(Error::TimedOut { what, limit: SETTLED, console });
-                }
-                _ => {}
-            }
-        };
-        Ok(Self { network, url, _discovery: discovery, checks: Checks::default() })
-    }
-
-    fn node(&self, lab: &Lab, number: u8) -> Result<Node> {
-        let name = format!("n{number}");
-        let specification = Specification {
-            name: &name,
-            number,
-            folder: lab.workspace.nodes().join(&name),
-            image: lab.workspace.root_image()?,
-            provision: lab.workspace.program("coreos-init")?,
-            user_data: &CONFIG.replace("VOTRE_URL", &self.url),
-        };
-        let mut node = Node::new(&self.network, &specification)?;
-        node.power_on()?;
-        Ok(node)
-    }
-
-    /// Three machines, switched on at once.
-    fn three(&self, lab: &Lab) -> Result<Vec<Node>> {
-        let mut nodes: Vec<Node> =
-            (1..=3).map(|number| self.node(lab, number)).collect::<Result<_>>()?;
-        nodes.iter_mut().try_for_each(Node::booted)?;
-        Ok(nodes)
-    }
-
+impl Cluster<'_> {
     fn founded(&mut self, nodes: &[Node]) -> Result<()> {
         for node in nodes {
             until(node, "etcd is active", "systemctl is-active etcd", |state| state == "active")?;
@@ -169,8 +103,8 @@ impl Evening {
     }
 
     /// One machine too many is a client, and nothing of it has failed.
-    fn fourth(&mut self, lab: &Lab) -> Result<Node> {
-        let mut node = self.node(lab, 4)?;
+    fn fourth(&mut self) -> Result<Node> {
+        let mut node = self.rack.node(4, CONFIG)?;
         node.booted()?;
         let record = "cat /run/coreos/cluster.json";
         until(&node, "it knows what it is", record, |record| record.contains("\"client\""))?;
@@ -209,19 +143,6 @@ fn node_status(node: &Node, all: &[Node]) -> Result<String> {
     node.read(&format!("etcdctl --endpoints {} endpoint status", endpoints.join(",")))
 }
 
-/// Repeats a script in a node until it succeeds with what is wished.
 fn until(node: &Node, what: &str, script: &str, wished: impl Fn(&str) -> bool) -> Result<()> {
-    let deadline = Deadline::after(SETTLED);
-    loop {
-        let last = match node.read(script) {
-            Ok(printed) if wished(&printed) => return Ok(()),
-            Ok(printed) => printed,
-            Err(error) => error.to_string(),
-        };
-        if !deadline.pause(POLL) {
-            let journal = node.read("journalctl --no-pager -n 30 -u etcd").unwrap_or_default();
-            let what = format!("{what} on {}; seen: {last}", node.name());
-            return Err(Error::TimedOut { what, limit: SETTLED, console: journal });
-        }
-    }
+    crate::rack::until(node, "etcd", what, script, wished).map(drop)
 }

@@ -13,9 +13,13 @@ mod checks; // what was wrong, all of it
 mod cluster; // machines that form one, and stay one
 mod dhcp;
 mod discovery; // a discovery service on the host
+mod evening; // the article's: a web server on three machines, and what happens to those
 mod flipped_byte;
+mod frontends; // who asks it all the time
 mod lab; // what machines are made of
 mod no_config;
+mod rack; // nodes of one cluster
+mod registry; // an image of a web server, and where Docker finds it
 mod releases; // builds, publishes and serves them
 mod secure_boot; // signed, refused, edited
 mod static_address;
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         scenario("flipped_byte_in_the_superblock", flipped_byte::in_the_superblock),
         scenario("cluster_on_nodes", cluster::run),
         scenario("trial_on_a_node", trial::run),
+        scenario("evening_on_nodes", evening::run),
         scenario("update_and_back_from_bad_releases", update::run).with_ignored_flag(true),
         scenario("update_killed", update::killed).with_ignored_flag(true),
         scenario("update_that_hangs", update::hanging).with_ignored_flag(true),
