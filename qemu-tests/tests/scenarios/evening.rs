@@ -259,8 +259,6 @@ impl<'a> Evening<'a> {
         let places = nodes[0].read("fleetctl list-unit-files --no-legend --fields unit,target")?;
         // A machine that is gone has no address.
         let on = |unit: &str| places.lines().any(|l| l.starts_with(unit) && l.contains('/'));
-        let why = nodes[0].read("fleetctl why nginx@2; fleetctl why nginx@4")?;
-        eprintln!("{why}");
         let all = on("nginx@1") && on("nginx@3") && on("nginx@2") != on("nginx@4");
         self.checks.holds("three run and one waits", all, &places);
         Ok(())
