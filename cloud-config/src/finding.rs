@@ -109,16 +109,8 @@ impl Finding {
     #[must_use]
     pub fn render(&self, source: &str, text: &str) -> String {
         let mut out = self.headline(source);
-        let number = self.span.start.line.to_string();
-        let line = lines(text).nth(self.span.start.line.saturating_sub(1)).filter(|_| !self.secret);
-        // What may be a secret behind the span is left out; one in it or before is not shown at all.
-        let shown = line.map(|line| (line, redacted(line)));
-        let shown = shown.filter(|(line, shown)| {
-            let same = line.chars().zip(shown.chars()).take_while(|(one, other)| one == other);
-            line == shown || (self.is_in_one_line() && same.count() + 1 >= self.span.end.column)
-        });
-        if let Some((_, line)) = &shown {
-            let (line, carets) = excerpt(line, self.span);
+        if let Some((line, carets)) = self.excerpt(text) {
+            let number = self.span.start.line.to_string();
             let gutter = " ".repeat(number.len());
             write!(out, "\n {number} | {line}\n {gutter} | {carets}")
                 .expect("writing to a String cannot fail");
@@ -127,6 +119,19 @@ impl Finding {
             write!(out, "\n  = {hint}").expect("writing to a String cannot fail");
         }
         out
+    }
+
+    /// The source line, cut to what fits a terminal, and carets to stand under it; nothing where a
+    /// secret may be in it. `text` is the source that the finding was made in.
+    #[must_use]
+    pub fn excerpt(&self, text: &str) -> Option<(String, String)> {
+        let line = lines(text).nth(self.span.start.line.saturating_sub(1)).filter(|_| !self.secret);
+        // What may be a secret behind the span is left out; one in it or before is not shown at all.
+        let line = line?;
+        let shown = redacted(line);
+        let same = line.chars().zip(shown.chars()).take_while(|(one, other)| one == other);
+        let before = self.is_in_one_line() && same.count() + 1 >= self.span.end.column;
+        (line == shown || before).then(|| excerpt(&shown, self.span))
     }
 
     fn is_in_one_line(&self) -> bool {

@@ -448,8 +448,8 @@ fn report_of(
     report.peak_memory_kib = before.peak_memory_kib;
     report.add_variables(&reading.values);
     report.set_names(reading.bundle.names());
-    report.add_findings(&reading.findings);
-    report.add_findings(&plan.findings);
+    report.add_findings(&reading.findings, &reading.bundle);
+    report.add_findings(&plan.findings, &reading.bundle);
     report.notes.extend(reading.notes.iter().chain(&plan.notes).cloned());
     report.notes.push(NOTE.to_string());
     report.add_applied(applied);

@@ -186,7 +186,7 @@ fn read(
     report.notes.extend(reading.notes.iter().cloned());
     report.add_variables(&reading.values);
     report.set_names(reading.bundle.names());
-    report.add_findings(&reading.findings);
+    report.add_findings(&reading.findings, &reading.bundle);
     reading
 }
 
@@ -202,7 +202,7 @@ fn apply_all(sysroot: &Path, reading: &Reading, report: &mut Report) -> Result<J
     umount(&run)?;
     let (plan, applied) = applied?;
 
-    report.add_findings(&plan.findings);
+    report.add_findings(&plan.findings, &reading.bundle);
     report.notes.extend(plan.notes.iter().cloned());
     report.add_applied(applied);
     report.add_uses(&plan, &reading.uses);

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use cloud_config::{Finding, Severity, Span, VariableUse};
+use cloud_config::{Bundle, Finding, Severity, Span, VariableUse};
 use serde::{Deserialize, Serialize};
 
 pub use stages::{Stage, Stages};
@@ -131,6 +131,9 @@ pub struct Note {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
+    /// The line itself, and carets to stand under it; not where a secret may be in it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub excerpt: Option<(String, String)>,
 }
 
 /// What a variable stands for.
@@ -177,9 +180,9 @@ impl Report {
         }
     }
 
-    /// Adds findings; they stay sorted by place.
-    pub fn add_findings(&mut self, findings: &[Finding]) {
-        let new = findings.iter().map(Note::from);
+    /// Adds findings that were made in these texts; they stay sorted by place.
+    pub fn add_findings(&mut self, findings: &[Finding], texts: &Bundle) {
+        let new = findings.iter().map(|finding| Note::new(finding, texts));
         let new: Vec<Note> = new.filter(|note| !self.findings.contains(note)).collect();
         self.findings.extend(new);
         self.findings.sort_by_key(|note| (note.part, note.line, note.column));
@@ -287,8 +290,8 @@ impl From<&Looked> for Source {
     }
 }
 
-impl From<&Finding> for Note {
-    fn from(finding: &Finding) -> Note {
+impl Note {
+    fn new(finding: &Finding, texts: &Bundle) -> Note {
         Note {
             error: finding.severity == Severity::Error,
             part: finding.span.part,
@@ -296,6 +299,7 @@ impl From<&Finding> for Note {
             column: finding.span.start.column,
             message: finding.message.clone(),
             hint: finding.hint.clone(),
+            excerpt: finding.excerpt(texts.text_of(finding)),
         }
     }
 }

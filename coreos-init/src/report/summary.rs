@@ -51,11 +51,16 @@ impl Report {
         for source in &self.sources {
             out.row("looked at", &sight(source, paint));
         }
-        for line in self.trouble() {
+        for note in self.findings.iter().filter(|note| note.error) {
+            out.row("failed", &paint.bad(&self.place_of(note)));
+            out.excerpt(note);
+        }
+        for line in self.other_trouble() {
             out.row("failed", &paint.bad(&line));
         }
-        for line in self.doubts() {
-            out.row("warning", &paint.doubtful(&line));
+        for note in self.findings.iter().filter(|note| !note.error) {
+            out.row("warning", &paint.doubtful(&self.place_of(note)));
+            out.excerpt(note);
         }
         for note in &self.notes {
             out.row("note", note);
@@ -87,8 +92,12 @@ impl Report {
     /// What keeps the machine from being as configured, one line each: what the console says.
     pub fn trouble(&self) -> Vec<String> {
         let findings = self.findings.iter().filter(|note| note.error);
-        let mut lines: Vec<String> = findings.map(|note| self.place_of(note)).collect();
-        lines.extend(self.failures.iter().cloned());
+        findings.map(|note| self.place_of(note)).chain(self.other_trouble()).collect()
+    }
+
+    /// What is none of the configuration's mistakes.
+    fn other_trouble(&self) -> Vec<String> {
+        let mut lines = self.failures.clone();
         for item in &self.items {
             if let Outcome::Failed(reason) = &item.outcome {
                 lines.push(format!("{} ({}): {reason}", item.path, item.section));
@@ -169,5 +178,14 @@ impl Rows {
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "{shown:<COLUMN$} {text}");
         self.label = label.to_string();
+    }
+
+    /// The line that a finding is in, with its carets.
+    fn excerpt(&mut self, note: &super::Note) {
+        let Some((line, carets)) = &note.excerpt else { return };
+        let number = note.line.to_string();
+        let (label, gutter) = ("", " ".repeat(number.len()));
+        let _ = writeln!(self.text, "{label:<COLUMN$}  {number} | {line}");
+        let _ = writeln!(self.text, "{label:<COLUMN$}  {gutter} | {carets}");
     }
 }

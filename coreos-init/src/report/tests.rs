@@ -25,6 +25,11 @@ fn job(unit: &str, outcome: JobOutcome) -> JobReport {
 }
 
 /// A machine with the article's configuration, a little of everything in it.
+fn texts() -> Bundle {
+    let text = "#cloud-config\n\n\n\n\n        addr: a\n\n\n\n\n    units:\n";
+    Bundle::local("user-data", text.as_bytes())
+}
+
 fn report() -> Report {
     let found = Found {
         source: SourceName::Disc,
@@ -47,10 +52,13 @@ fn report() -> Report {
     ];
     let mut report = Report::begin(Some(&found), &looked);
     let hint = "put it under `coreos`";
-    report.add_findings(&[
-        Finding::warning(at(11, 5), "`units` belongs under `coreos`").with_hint(hint),
-        Finding::warning(at(6, 9), "`addr` is an option of etcd 0.4"),
-    ]);
+    report.add_findings(
+        &[
+            Finding::warning(at(11, 5), "`units` belongs under `coreos`").with_hint(hint),
+            Finding::warning(at(6, 9), "`addr` is an option of etcd 0.4"),
+        ],
+        &texts(),
+    );
     report.add_variables(&facts::Values {
         map: [(cloud_config::Variable::PrivateIpv4, "10.0.0.5".to_string())].into(),
         origin: [(cloud_config::Variable::PrivateIpv4, "DHCP on eth0".to_string())].into(),
@@ -77,7 +85,11 @@ configuration  config disc, /dev/sr0 (config-2): openstack/latest/user_data
 looked at      kernel command line: absent (7 ms)
                config disc, /dev/sr0 (config-2): found (7 ms)
 warning        user-data:6:9: `addr` is an option of etcd 0.4
+                6 |         addr: a
+                  |         ^
                user-data:11:5: `units` belongs under `coreos`; put it under `coreos`
+                11 |     units:
+                   |     ^
 note           content/0000 is not used
 address        private_ipv4 = 10.0.0.5 (DHCP on eth0)
 files          1 written, 0 removed, 1 unchanged
@@ -95,7 +107,10 @@ fn every_failure_degrades_and_is_one_line() {
     type Break = fn(&mut Report);
     let cases: [(Break, &str); 4] = [
         (
-            |report| report.add_findings(&[Finding::error(at(4, 5), "unknown key `contnet`")]),
+            |report| {
+                let finding = Finding::error(at(4, 5), "unknown key `contnet`");
+                report.add_findings(&[finding], &Bundle::local("user-data", b""));
+            },
             "user-data:4:5: unknown key `contnet`",
         ),
         (|report| report.failures.push("no lease on eth0".into()), "no lease on eth0"),
@@ -132,8 +147,8 @@ fn without_a_configuration_a_machine_is_unconfigured() {
 fn findings_are_told_once() {
     let mut report = Report::default();
     let finding = Finding::warning(at(1, 1), "x");
-    report.add_findings(std::slice::from_ref(&finding));
-    report.add_findings(&[finding]);
+    report.add_findings(std::slice::from_ref(&finding), &texts());
+    report.add_findings(&[finding], &texts());
     assert_eq!(report.findings.len(), 1);
 }
 

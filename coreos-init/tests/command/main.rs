@@ -2,6 +2,7 @@
 
 mod apply;
 mod crash;
+mod findings;
 mod keys;
 mod plan;
 mod root;

@@ -60,7 +60,7 @@ runcmd:
 ";
 
 /// Something wrong right where a secret is.
-const BAD: [&str; 16] = [
+pub(crate) const BAD: [&str; 16] = [
     "passwrod: hunter2",
     "users: [{name: ann, passwd: hunter2}]",
     "users: [{name: ann, passwd: [hunter2]}]",
@@ -95,7 +95,8 @@ fn said_of(text: &str) -> String {
         said.1.push_str(&out);
         said.2.push_str(&err);
     }
-    said.1 + &said.2 + &report_of(&file)
+    let report = report_of(&file);
+    said.1 + &said.2 + &report.text() + &report.summary(false)
 }
 
 /// No network.
@@ -111,8 +112,8 @@ impl Outside for Nowhere {
     }
 }
 
-/// The report that a machine makes of it, for programs and for a person.
-fn report_of(file: &Path) -> String {
+/// The report that a machine makes of it.
+pub(crate) fn report_of(file: &Path) -> Report {
     let root = Root::new();
     let found = from_file(file).unwrap();
     let nothing = BTreeMap::new();
@@ -122,18 +123,18 @@ fn report_of(file: &Path) -> String {
     let mut report = Report::begin(Some(&found), &[]);
     report.failures.extend(reading.failures.iter().cloned());
     report.notes.extend(reading.notes.iter().cloned());
-    report.add_findings(&reading.findings);
+    report.add_findings(&reading.findings, &reading.bundle);
     let owners = if nix::unistd::geteuid().is_root() { Owners::Set } else { Owners::Skip };
     let target = Target::open(root.path(), owners).unwrap();
     let (facts, _) = survey(&target, None, &reading.config).unwrap();
     let plan = plan(&reading.config, &Context { facts, ..reading.context.clone() });
-    report.add_findings(&plan.findings);
+    report.add_findings(&plan.findings, &reading.bundle);
     report.notes.extend(plan.notes.iter().cloned());
     report.add_applied(apply(&plan, &target).unwrap());
     report.add_uses(&plan, &reading.uses);
     report.conclude();
     assert!(!report.items.is_empty() || !report.findings.is_empty());
-    report.text() + &report.summary(false)
+    report
 }
 
 #[test]
