@@ -15,6 +15,7 @@ fn three() -> Machines {
 }
 
 fn three_of(machines: Machines) -> Machines {
+    machines.known();
     for name in ["a.service", "b.service", "c.service"] {
         machines.launch(name, "");
     }
@@ -198,6 +199,7 @@ fn a_short_cut_moves_nothing() {
 #[test]
 fn many_machines_that_go_missing_together_pull_the_brake() {
     let machines = Machines::start(6);
+    machines.known();
     for n in 1..=6 {
         machines.launch(&format!("u{n}.service"), "");
     }

@@ -218,6 +218,29 @@ impl Machines {
         }
     }
 
+    /// Waits until who decides knows all machines: one that it hears of later gets no unit of
+    /// those that are there.
+    pub(crate) fn known(&self) {
+        let probe = |node: &Node| format!("probe-{}.service", node.id);
+        for node in &self.nodes {
+            self.launch(&probe(node), &format!("MachineID={}", node.id));
+        }
+        let all =
+            || self.running().iter().zip(&self.nodes).all(|(runs, n)| runs.contains(&probe(n)));
+        self.wait("each machine is known", all);
+        for node in &self.nodes {
+            self.client().destroy(&probe(node)).expect("destroyed");
+        }
+        // What is ordered counts as a machine's load until the order is taken back.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let orders = || {
+            let client = cluster::Client::new(self.etcd.settings()).expect("a client");
+            runtime.block_on(client.list("/fleet/v1/sched/"))
+        };
+        self.wait("the probes are gone", || orders().is_ok_and(|all| all.entries.is_empty()));
+    }
+
     /// What runs on each machine.
     pub(crate) fn running(&self) -> Vec<Vec<String>> {
         self.nodes.iter().map(|node| node.systemd.running()).collect()
