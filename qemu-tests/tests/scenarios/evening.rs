@@ -62,6 +62,15 @@ ExecStop=/usr/bin/docker stop nginx
 Conflicts=nginx@*.service
 ";
 
+/// Two units for the machine that runs this: one to be enabled, one that cannot run.
+const PINNED: &str = "cd /tmp
+printf '[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nMachineID=%s\n[Install]\nWantedBy=multi-user.target\n' \
+    $(cat /etc/machine-id) >pinned.service
+printf '[Service]\nExecStart=/bin/false\n[X-Fleet]\nMachineID=%s\n' $(cat /etc/machine-id) >broken.service
+fleetctl start pinned.service
+fleetctl start --no-block broken.service
+";
+
 struct Evening<'a> {
     lab: &'a Lab,
     rack: Rack<'a>,
@@ -82,6 +91,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome {
     let asking = frontends::ask(&evening.rack.network, &nodes)?;
     evening.conflict(&nodes)?;
     evening.told_elsewhere(&nodes)?;
+    evening.beside_systemd(&nodes[0])?;
     evening.cut_off(&nodes)?;
     evening.lost_disk(&mut nodes)?;
     evening.killed(&mut nodes)?;
@@ -214,6 +224,38 @@ impl<'a> Evening<'a> {
         self.checks.holds("ssh to the machine of a unit", there, &host);
         let top = self.fleetctl(&nodes[0], &["top", "--once"]);
         self.checks.contains("the cluster at a glance", top, "nginx@4.service");
+        Ok(())
+    }
+
+    /// What fleetd and systemd do to each other on one machine.
+    fn beside_systemd(&mut self, node: &Node) -> Result<()> {
+        node.read(PINNED)?;
+        let pid = "systemctl show --property MainPID --value pinned.service";
+        let before = node.read(pid)?;
+        let enabled = node.read("ls /run/systemd/system/multi-user.target.wants");
+        self.checks.contains("[Install] is followed", enabled, "pinned.service");
+        let shown = "fleetctl list-units --no-legend --fields unit,active,sub";
+        let has = |line: &'static str| {
+            move |units: &str| units.lines().any(|unit| unit.split_whitespace().eq(line.split(' ')))
+        };
+        // Killed, it is started again; stopped, its socket starts it for who asks. What it runs
+        // runs on.
+        for end in ["systemctl kill --signal KILL fleet.service", "systemctl stop fleet.service"] {
+            node.read(end)?;
+            until(node, "fleet", end, shown, has("pinned.service active running"))?;
+            self.checks.equal(end, node.read(pid), before.clone());
+        }
+        // Another systemd, and somebody who does not ask fleet: its signals still come.
+        node.read("systemctl daemon-reexec; systemctl stop pinned.service")?;
+        until(node, "fleet", "stopped by hand", shown, has("pinned.service inactive dead"))?;
+        until(node, "fleet", "it has failed", shown, has("broken.service failed failed"))?;
+        let why = node.read("fleetctl why broken");
+        self.checks.contains("why it does not run", why, "in a row");
+        node.read("fleetctl destroy pinned broken")?;
+        let left = "ls /run/fleet/units /run/systemd/system/multi-user.target.wants | grep -E 'pinned|broken' || echo none";
+        until(node, "fleet", "nothing of them is left", left, |left| left == "none")?;
+        let known = node.run("systemctl cat pinned.service")?;
+        self.checks.holds("systemd has forgotten it", !known.status.success(), "it has not");
         Ok(())
     }
 
