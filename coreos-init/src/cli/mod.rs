@@ -9,6 +9,7 @@ mod explain; // what made a file
 mod finish; // what needs the service manager
 mod here; // this machine, while it runs
 mod input; // where a configuration is
+mod period; // how long a trial may wait
 mod plan; // what would change
 mod schema; // the language for editors
 mod sources; // where a configuration would come from
@@ -22,9 +23,10 @@ use std::process::ExitCode;
 
 pub use apply::ApplyOptions;
 pub use input::Input;
+pub use period::period;
 pub use schema::schema;
 pub use sources::SourcesOptions;
-pub use trial::{TrialStep, period};
+pub use trial::TrialStep;
 
 use crate::report::{REPORT, Report, Status};
 
