@@ -327,6 +327,13 @@ impl Agent {
         Ok(trial::is_unproven(&self.facts.version, &entries))
     }
 
+    /// The version that the boot loader starts if the running one is given up.
+    pub fn way_back(&self) -> Result<Option<Version>, AgentError> {
+        let esp = self.mount()?;
+        let files = esp.entries.list().map_err(AgentError::Entries)?;
+        Ok(way_back(&self.facts.version, &esp::entries(&files)))
+    }
+
     /// Keeps the running version for good.
     pub fn bless(&mut self) -> Result<(), AgentError> {
         let esp = self.mount()?;
@@ -356,11 +363,7 @@ impl Agent {
         let files = esp.entries.list().map_err(AgentError::Entries)?;
         let known = esp::entries(&files);
         let running = self.facts.version.clone();
-        let good = known
-            .iter()
-            .find(|(entry, _)| entry.version != running && entry.tries.is_none())
-            .map(|(entry, _)| entry.version.clone())
-            .ok_or(AgentError::NothingToGoBackTo)?;
+        let good = way_back(&running, &known).ok_or(AgentError::NothingToGoBackTo)?;
         let epoch = self.record.previous.as_ref().map(|previous| previous.epoch);
         if let Some(epoch) = epoch.filter(|epoch| *epoch < self.record.floor.epoch) {
             let floor = self.record.floor.epoch;
@@ -385,6 +388,12 @@ impl Agent {
         self.note(now, "channel", None, channel.name());
         Ok(())
     }
+}
+
+/// A version other than the running one that has proven itself.
+fn way_back(running: &Version, known: &[(Entry, String)]) -> Option<Version> {
+    let mut proven = known.iter().filter(|(entry, _)| entry.tries.is_none());
+    proven.find(|(entry, _)| entry.version != *running).map(|(entry, _)| entry.version.clone())
 }
 
 fn read_settings(facts: &Facts) -> (Settings, Vec<String>) {

@@ -413,6 +413,14 @@ pub fn health(root: &Path, outside: Outside<'_>) -> Result<bool, AgentError> {
         }
     }
     let version = agent.facts.version.clone();
+    if agent.way_back()?.is_none() {
+        // A new machine: a trial would protect nothing, and keep updates from it.
+        let _lock = busy(&agent)?;
+        agent.bless()?;
+        agent.settle((outside.now)())?;
+        log::info!("{version} is kept: there is nothing to go back to");
+        return Ok(true);
+    }
     log::info!("{version} has yet to prove itself");
     let excused =
         agent.record.trial.as_ref().map(|trial| trial.excused.clone()).unwrap_or_default();
