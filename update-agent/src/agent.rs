@@ -331,7 +331,9 @@ impl Agent {
     pub fn way_back(&self) -> Result<Option<Version>, AgentError> {
         let esp = self.mount()?;
         let files = esp.entries.list().map_err(AgentError::Entries)?;
-        Ok(way_back(&self.facts.version, &esp::entries(&files)))
+        let known = esp::entries(&files);
+        let entries = known.iter().map(|(entry, _)| entry);
+        Ok(trial::way_back(&self.facts.version, entries).cloned())
     }
 
     /// Keeps the running version for good.
@@ -363,7 +365,9 @@ impl Agent {
         let files = esp.entries.list().map_err(AgentError::Entries)?;
         let known = esp::entries(&files);
         let running = self.facts.version.clone();
-        let good = way_back(&running, &known).ok_or(AgentError::NothingToGoBackTo)?;
+        let entries = known.iter().map(|(entry, _)| entry);
+        let good = trial::way_back(&running, entries).cloned();
+        let good = good.ok_or(AgentError::NothingToGoBackTo)?;
         let epoch = self.record.previous.as_ref().map(|previous| previous.epoch);
         if let Some(epoch) = epoch.filter(|epoch| *epoch < self.record.floor.epoch) {
             let floor = self.record.floor.epoch;
@@ -388,12 +392,6 @@ impl Agent {
         self.note(now, "channel", None, channel.name());
         Ok(())
     }
-}
-
-/// A version other than the running one that has proven itself.
-fn way_back(running: &Version, known: &[(Entry, String)]) -> Option<Version> {
-    let mut proven = known.iter().filter(|(entry, _)| entry.tries.is_none());
-    proven.find(|(entry, _)| entry.version != *running).map(|(entry, _)| entry.version.clone())
 }
 
 fn read_settings(facts: &Facts) -> (Settings, Vec<String>) {

@@ -55,6 +55,16 @@ pub fn is_unproven(running: &Version, entries: &[Entry]) -> bool {
     own.peek().is_some() && own.all(|entry| entry.tries.is_some())
 }
 
+/// The version that the boot loader starts if the running one is given up: another one that has
+/// proven itself.
+pub fn way_back<'e>(
+    running: &Version,
+    entries: impl IntoIterator<Item = &'e Entry>,
+) -> Option<&'e Version> {
+    let mut versions = entries.into_iter().filter(|entry| entry.tries.is_none());
+    versions.find(|entry| entry.version != *running).map(|entry| &entry.version)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +138,21 @@ mod tests {
             let entries: Vec<_> =
                 names.split(' ').map(|name| Entry::parse(name).unwrap()).collect();
             assert_eq!(is_unproven(&version, &entries), expected, "{names}");
+        }
+    }
+
+    #[test]
+    fn only_another_version_that_has_proven_itself_is_a_way_back() {
+        let version: Version = "2.0".parse().unwrap();
+        for (names, expected) in [
+            ("coreos_2.0+3.efi", None),
+            ("coreos_2.0.efi coreos_2.0+3.efi", None),
+            ("coreos_2.0+3.efi coreos_1.0+0-3.efi", None),
+            ("coreos_2.0+3.efi coreos_1.0.efi", Some("1.0")),
+        ] {
+            let entries: Vec<_> =
+                names.split(' ').map(|name| Entry::parse(name).unwrap()).collect();
+            assert_eq!(way_back(&version, &entries).map(Version::as_str), expected, "{names}");
         }
     }
 }

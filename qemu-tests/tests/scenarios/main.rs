@@ -24,8 +24,8 @@ mod releases; // builds, publishes and serves them
 mod secure_boot; // signed, refused, edited
 mod static_address;
 mod trial; // a config for a while
-mod update;
-mod vmware; // from one release to the next, and back from bad ones
+mod update; // from one release to the next, and back from bad ones
+mod vmware; // its cards and its disk
 
 use std::process::ExitCode;
 
