@@ -1,6 +1,6 @@
 //! Unit files: systemd's syntax, as fleet read it.
 
-use super::finding::Finding;
+use super::finding::{Finding, has_errors};
 use super::requirements::Mode;
 
 /// The largest unit file in bytes. etcd takes requests of up to 1.5 MiB, and each machine that
@@ -32,7 +32,8 @@ pub struct UnitFile {
 impl UnitFile {
     /// Reads a unit file as `mode` has it. [`Mode::Lenient`] reads what is right as
     /// [`UnitFile::parse`] does, and of the rest what fleet could read: it skipped whatever stands
-    /// before the first section.
+    /// before the first section, and read the name of a section up to the next `]`, however many
+    /// lines that took.
     ///
     /// # Errors
     /// All that is wrong with its syntax.
@@ -40,19 +41,23 @@ impl UnitFile {
         let strict = UnitFile::parse(bytes);
         let (Mode::Lenient, Err(findings)) = (mode, &strict) else { return strict };
         let Ok(text) = str::from_utf8(bytes) else { return strict };
-        let at = first_section(text);
         // What is wrong with the text as a whole stays so.
-        if at == 0 || text.contains('\0') || bytes.len() > MAX_BODY {
+        if text.contains('\0') || bytes.len() > MAX_BODY {
             return strict;
         }
+        let at = first_section(text);
         let line = text[..at].matches('\n').count() + 1;
-        let (options, wrong) = options(&text[at..], line);
-        if !wrong.is_empty() {
-            return Err(wrong);
+        let (options, mut passed_over) = options(&text[at..], line, Mode::Lenient);
+        if has_errors(&passed_over) {
+            return Err(passed_over);
         }
-        let number = findings.first().map_or(1, |finding| finding.line);
-        let message = "what stands before the first section is ignored";
-        let ignored = vec![Finding::warning(number, message)];
+        let mut ignored = Vec::new();
+        if at > 0 {
+            let number = findings.first().map_or(1, |finding| finding.line);
+            let message = "what stands before the first section is ignored";
+            ignored.push(Finding::warning(number, message));
+        }
+        ignored.append(&mut passed_over);
         Ok(UnitFile { text: text.to_string(), options, ignored })
     }
 
@@ -77,7 +82,7 @@ impl UnitFile {
             let line = text[..at].matches('\n').count() + 1;
             return Err(vec![Finding::error(line, "a zero byte: this is not a unit file")]);
         }
-        let (options, findings) = options(text, 1);
+        let (options, findings) = options(text, 1, Mode::Strict);
         if findings.is_empty() {
             Ok(UnitFile { text: text.to_string(), options, ignored: Vec::new() })
         } else {
@@ -101,7 +106,7 @@ impl UnitFile {
         let sections: Vec<String> =
             sections.into_iter().map(|(section, lines)| format!("[{section}]\n{lines}")).collect();
         let text = sections.join("\n");
-        let (options, _) = self::options(&text, 1);
+        let (options, _) = self::options(&text, 1, Mode::Strict);
         UnitFile { text, options, ignored: Vec::new() }
     }
 
@@ -183,7 +188,7 @@ fn goes_on(line: &str) -> bool {
 }
 
 /// The options of a text whose first line has the number `first`.
-fn options(text: &str, first: usize) -> (Vec<UnitOption>, Vec<Finding>) {
+fn options(text: &str, first: usize, mode: Mode) -> (Vec<UnitOption>, Vec<Finding>) {
     let mut options = Vec::new();
     let mut findings = Vec::new();
     let mut section: Option<String> = None;
@@ -212,7 +217,15 @@ fn options(text: &str, first: usize) -> (Vec<UnitOption>, Vec<Finding>) {
                         .push(Finding::error(number, format!("text behind the section [{name}]")));
                     section = Some(name.to_string());
                 }
-                None => findings.push(Finding::error(number, "a section without its `]`")),
+                None => match unended_header(header, &mut lines, mode) {
+                    Some(name) => {
+                        let message = "a section without its `]`: what follows, up to the next \
+                                       one, is taken for its name";
+                        findings.push(Finding::warning(number, message));
+                        section = Some(name);
+                    }
+                    None => findings.push(Finding::error(number, "a section without its `]`")),
+                },
             }
             continue;
         }
@@ -248,6 +261,29 @@ fn options(text: &str, first: usize) -> (Vec<UnitOption>, Vec<Finding>) {
         });
     }
     (options, findings)
+}
+
+/// The name of a section whose `]` is on a later line, if it is read like that.
+fn unended_header<'a>(
+    header: &str,
+    lines: &mut (impl Iterator<Item = (&'a str, usize)> + Clone),
+    mode: Mode,
+) -> Option<String> {
+    if mode == Mode::Strict {
+        return None;
+    }
+    let mut ahead = lines.clone();
+    let mut name = header.to_string();
+    loop {
+        let (line, _) = ahead.next()?;
+        name.push('\n');
+        if let Some((rest, garbage)) = line.split_once(']') {
+            name.push_str(rest);
+            *lines = ahead;
+            return garbage.trim().is_empty().then_some(name);
+        }
+        name.push_str(line);
+    }
 }
 
 /// A line without what DOS ends lines with.

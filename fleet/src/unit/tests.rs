@@ -308,7 +308,10 @@ fn old_files_are_read_from_their_first_section_on() {
         ("# [Old] \\\n[Older]\nx\n[Unit]\nA=1\n".to_string(), Some("Unit:A=1@5")),
         ("x ; [No]\n x [Unit]\r\nA=1 \r\n\r\nB=2\r\n".to_string(), Some("Unit:A=1@3 Unit:B=2@5")),
         ("no section at all\n".to_string(), Some("")),
-        (body.to_string(), None),
+        (body.to_string(), Some("the page\n[Unit:A=1@3 X-Fleet:Global=true@5")),
+        ("[Unit\nA=1\n[X-Fleet]\nB=2\n".to_string(), Some("Unit\nA=1\n[X-Fleet:B=2@4")),
+        ("[Unit\nA=1\n".to_string(), None),
+        ("[Unit\nA=1] x\n".to_string(), None),
         ("x\n[Unit] y\n".to_string(), None),
         ("x\n[Unit]\nfoo\n".to_string(), None),
     ] {
@@ -316,7 +319,7 @@ fn old_files_are_read_from_their_first_section_on() {
         let read = UnitFile::read(body.as_bytes(), Mode::Lenient).ok();
         let got = read.as_ref().map(|file| {
             assert_eq!(file.text(), body);
-            assert_eq!(file.ignored().len(), 1, "{body}");
+            assert!(!file.ignored().is_empty(), "{body}");
             let options = file.options().iter();
             let shown = options.map(|o| format!("{}:{}={}@{}", o.section, o.name, o.value, o.line));
             shown.collect::<Vec<_>>().join(" ")
