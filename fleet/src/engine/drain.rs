@@ -45,11 +45,17 @@ impl Engine {
                 continue;
             }
             let Some(job) = self.jobs.get(&unit).cloned() else { continue };
-            if kind == OrderKind::Superseded || !self.can_move(machine, &job) {
+            if kind == OrderKind::Superseded {
+                continue;
+            }
+            let turn = self.may_move(now, &cordon, machine, &job);
+            if !self.can_move(machine, &job) {
+                // It is stopped at the end, but not while its group cannot spare it.
+                busy |= !turn && !job.requirements.global;
                 continue;
             }
             busy = true;
-            if self.may_move(now, &cordon, machine, &job) {
+            if turn {
                 self.moved.entry(machine.to_string()).or_default().insert(unit.clone(), now.mono);
                 self.release(
                     machine,
@@ -92,6 +98,7 @@ impl Engine {
     }
 
     /// Whether it is the unit's turn: its group stands firm without it, or it has waited too long.
+    /// Those of the group that no machine takes do not count: waiting does not help them.
     fn may_move(&self, now: Moment, cordon: &Cordon, machine: &str, job: &Job) -> bool {
         let timeout =
             job.requirements.drain_timeout.map_or(TIMEOUT, |time| time.as_millis() as u64);
@@ -101,8 +108,8 @@ impl Engine {
         let members = self.members(&group(&job.name));
         let well = members.iter().filter(|member| member.well).count();
         let own = self.is_well(machine, &job.name);
-        let others_down =
-            (members.len() - well).saturating_sub(usize::from(!own && self.should_run(&job.name)));
+        let down = members.iter().filter(|member| member.placed && !member.well).count();
+        let others_down = down.saturating_sub(usize::from(!own && self.should_run(&job.name)));
         let most = job.requirements.update.max_parallel.unwrap_or(1) as usize;
         let least = job.requirements.update.min_healthy.unwrap_or(0) as usize;
         others_down < most && (!own || well > least)

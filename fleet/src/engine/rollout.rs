@@ -45,8 +45,9 @@ impl Engine {
             .filter(|(name, _)| group(name) == wanted && self.should_run(name))
             .map(|(name, record)| {
                 let places = self.places.get(name).into_iter().flatten();
-                let mut member = Member { well: false, current: false };
+                let mut member = Member { placed: false, well: false, current: false };
                 for machine in places {
+                    member.placed = true;
                     member.well |= self.is_well(machine, name);
                     member.current |= self.order_of(machine, name).is_some_and(|order| {
                         order.version == record.version && order.kind == OrderKind::Launch
@@ -61,6 +62,8 @@ impl Engine {
 /// A unit of a group.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Member {
+    /// It has a machine, or is on its way from one to the next.
+    pub(super) placed: bool,
     /// It runs and is well.
     pub(super) well: bool,
     /// It is ordered in its present version.

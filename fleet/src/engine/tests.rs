@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Effect, Engine, Moment, Op, Times};
-use crate::model::{Desired, Key, Keys, MachineInfo, OrderKind, UnitRecord, UnitState, World};
+use crate::model::{
+    Cordon, CordonPhase, Desired, Key, Keys, MachineInfo, OrderKind, UnitRecord, UnitState, World,
+};
 
 /// An engine with the store it writes to.
 struct Table {
@@ -218,6 +220,45 @@ fn the_brake_is_released_by_a_person() {
     table.write::<()>(&Key::Brake, None);
     table.settle();
     assert_eq!(table.orders("a.service").len(), 2);
+}
+
+#[test]
+fn a_drained_machine_keeps_what_cannot_move_until_its_group_can_spare_it() {
+    let conflicts = "Conflicts=web@*.service";
+    let mut table = Table::new(
+        2,
+        &[("web@1.service", conflicts), ("web@2.service", conflicts), ("web@3.service", conflicts)],
+    );
+    let first = table.on("web@1.service").expect("it has a machine");
+    let second = table.on("web@2.service").expect("it has a machine");
+    assert_eq!(table.on("web@3.service"), None);
+    table.answer("web@1.service", "active", false);
+    table.answer("web@2.service", "active", false);
+    let cordon = |phase| Cordon { by: String::new(), reason: "update".into(), since: 1000, phase };
+    let phase = |table: &Table, machine: &str| {
+        table.world().machines[machine].cordon.as_ref().map(|cordon| cordon.phase)
+    };
+
+    // The one that waits for a machine is no reason to wait.
+    table.write(&Key::Cordon(first.clone()), Some(&cordon(CordonPhase::Moving)));
+    table.settle();
+    assert_eq!(phase(&table, &first), Some(CordonPhase::Stopping));
+    table.answer("web@1.service", "inactive", false);
+
+    // It is back, and its unit not yet: the other machine waits with its own.
+    table.write::<Cordon>(&Key::Cordon(first.clone()), None);
+    table.write(&Key::Cordon(second.clone()), Some(&cordon(CordonPhase::Moving)));
+    table.settle();
+    assert_eq!(phase(&table, &second), Some(CordonPhase::Moving));
+    table.answer("web@1.service", "active", false);
+    assert_eq!(phase(&table, &second), Some(CordonPhase::Stopping));
+
+    // Not for ever.
+    table.write(&Key::Cordon(second.clone()), Some(&cordon(CordonPhase::Moving)));
+    table.answer("web@1.service", "failed", false);
+    assert_eq!(phase(&table, &second), Some(CordonPhase::Moving));
+    table.wait(300_000);
+    assert_eq!(phase(&table, &second), Some(CordonPhase::Stopping));
 }
 
 #[test]
