@@ -56,6 +56,8 @@ struct Service {
     notified: Option<Time>,
     unproven: bool,
     fresh: bool,
+    /// It was told that units do not come back.
+    closed: bool,
     /// The gate that was asked last, and for what: it keeps the machine's place in the queue.
     gate: Option<(GateFor, Box<dyn RebootGate>)>,
 }
@@ -78,6 +80,7 @@ pub fn run(root: &Path, outside: Outside<'_>) -> Result<(), AgentError> {
         notified: None,
         unproven: true,
         fresh: true,
+        closed: false,
         gate: None,
     };
     for warning in &service.agent.warnings {
@@ -144,9 +147,17 @@ impl Service {
             return Ok(());
         }
         if self.agent.record.drained && self.agent.record.trial.is_none() {
-            system::uncordon(&self.agent.facts.machine_id)?;
-            self.agent.record.drained = false;
-            self.agent.save()?;
+            // Before the lock is given back: others wait for the units of this machine.
+            match system::uncordon(&self.agent.facts.machine_id) {
+                Ok(()) => {
+                    self.agent.record.drained = false;
+                    self.agent.save()?;
+                }
+                Err(error) if !std::mem::replace(&mut self.closed, true) => {
+                    log::warn!("no units come back yet: {}", host::error::chain(&error));
+                }
+                Err(_) => {}
+            }
         }
         let woken = outside.wake.swap(false, Ordering::Relaxed);
         if (woken || now >= self.next_check) && self.agent.settings.server.is_some() {
@@ -270,9 +281,13 @@ impl Service {
         if self.agent.settle(now)? != Some(Standing::Waiting) {
             return Ok(());
         }
-        if system::drain(&self.agent.facts.machine_id)? {
+        if system::fleet_runs() {
             self.agent.record.drained = true;
             self.agent.save()?;
+            // A cluster that cannot be asked must not keep the machine from updates for ever.
+            if let Err(error) = system::drain(&self.agent.facts.machine_id) {
+                log::warn!("units stay until the reboot: {}", host::error::chain(&error));
+            }
         }
         // Moving units away takes its time: the window may have closed.
         if decide(&self.situation((outside.now)())) != Step::Reboot {

@@ -29,20 +29,18 @@ pub fn has_users() -> bool {
     })
 }
 
-fn fleet_runs() -> bool {
+/// Whether this machine runs units of a cluster.
+pub fn fleet_runs() -> bool {
     let mut command = Command::new("systemctl");
-    command.args(["is-active", "--quiet", "fleetd.service"]);
+    command.args(["is-active", "--quiet", "fleet.service"]);
     run(&mut command).is_ok()
 }
 
-/// Moves the machine's fleet units away. Tells whether there was anything to do.
-pub fn drain(machine_id: &str) -> Result<bool, CommandError> {
-    if !fleet_runs() {
-        return Ok(false);
-    }
+/// Moves the machine's fleet units away.
+pub fn drain(machine_id: &str) -> Result<(), CommandError> {
     let mut command = Command::new("fleetctl");
     command.args(["drain", "--wait", "--timeout", &DRAIN_LIMIT.to_string(), machine_id]);
-    run(&mut command).map(|_| true)
+    run(&mut command).map(drop)
 }
 
 /// Lets fleet units come back.
