@@ -87,7 +87,7 @@ impl Cuts<'_> {
                     apply(&mut durable, event);
                     // Any part of what was not synced may be there, also with holes.
                     let whole = durable.files[name].clone();
-                    for _ in 0..16 {
+                    for _ in 0..40 {
                         let keep = self.numbers.below(whole.len() + 1);
                         let mut part = whole[..keep].to_vec();
                         let hole = self.numbers.below(keep);
@@ -114,7 +114,7 @@ impl Cuts<'_> {
         let (last, earlier) = pending.split_last().unwrap();
         let sectors = last.1.len() / SECTOR;
         let torn = |keep: usize| (last.0, last.1[..keep * SECTOR].to_vec());
-        for keep in (0..=sectors).step_by((sectors / 48).max(1)) {
+        for keep in (0..=sectors).step_by((sectors / 160).max(1)) {
             let mut writes = earlier.to_vec();
             writes.push(torn(keep));
             self.check(durable, &writes, place);
@@ -122,7 +122,7 @@ impl Cuts<'_> {
             self.check(durable, &[torn(keep)], place);
         }
         // Some of the sectors of each, in no order.
-        for _ in 0..5 {
+        for _ in 0..20 {
             let mut writes = Vec::new();
             for (offset, bytes) in pending {
                 for (sector, bytes) in bytes.chunks(SECTOR).enumerate() {
@@ -140,7 +140,7 @@ impl Cuts<'_> {
     fn cut_between(&mut self, durable: &mut Content, pending: &[(u64, Vec<u8>)], place: &str) {
         self.check(durable, pending, place);
         self.check(durable, &[], place);
-        for _ in 0..if pending.is_empty() { 0 } else { 8 } {
+        for _ in 0..if pending.is_empty() { 0 } else { 24 } {
             let some: Vec<_> =
                 pending.iter().filter(|_| self.numbers.below(2) == 0).cloned().collect();
             self.check(durable, &some, place);
@@ -246,7 +246,7 @@ fn the_power_may_fail_at_any_point_of_an_update() {
             releases: &all,
             allowed: [&releases[from].version, &releases[from + 1].version],
             running: running_places(&content, &releases[from]),
-            rare: 120,
+            rare: 400,
             numbers: Numbers(0x9e37_79b9_7f4a_7c15),
             count: 0,
             sample: Vec::new(),
@@ -273,5 +273,5 @@ fn the_power_may_fail_at_any_point_of_an_update() {
         content.files.insert(format!("coreos_{}.efi", releases[from + 1].version), file);
     }
     println!("{total} cut points: {counts:?} (cuts, events, states gone on from)");
-    assert!(total > 1500, "only {total} cut points");
+    assert!(total > 4000, "only {total} cut points");
 }
