@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::accelerator::Accelerator;
 use crate::console::Display;
@@ -10,9 +11,10 @@ use crate::disks;
 use crate::error::{Error, Result};
 use crate::firmware::Firmware;
 use crate::machine::Machine;
+use crate::node;
 use crate::ports;
 use crate::ssh::{self, Target};
-use crate::wiring::{Cards, LEASE, Network, Wiring};
+use crate::wiring::{Cable, Cards, LEASE, Network, Wiring};
 
 /// Enough for etcd and Docker, and small enough that two fit on any host.
 const MEMORY: u32 = 2048;
@@ -81,10 +83,11 @@ impl Hardware {
             disc: None,
             fw_cfg: Vec::new(),
             firmware_strings: Vec::new(),
-            network: Network { ssh_port, guest: LEASE, isolated: false, segment: None },
+            network: Network { ssh_port, guest: LEASE, isolated: false },
+            cable: None,
             screen: false,
         };
-        let target = Target { port: ssh_port, identity, folder: folder.to_owned() };
+        let target = Target::forwarded(ssh_port, identity, folder.to_owned());
         Ok(Self { wiring, target, public_key, _lock: lock })
     }
 
@@ -144,7 +147,7 @@ impl Hardware {
     pub fn ssh_port(mut self, port: u16) -> Result<Self> {
         ports::claim(port)?;
         self.wiring.network.ssh_port = port;
-        self.target.port = port;
+        self.target.address.set_port(port);
         Ok(self)
     }
 
@@ -155,12 +158,21 @@ impl Hardware {
         self
     }
 
-    /// With a second network card on the segment `port`, which all machines of
-    /// this host that name it share.
-    #[must_use]
-    pub fn segment(mut self, port: u16) -> Self {
-        self.wiring.network.segment = Some(port);
-        self
+    /// Wired to `network` instead of the built-in one, where it is to have the address of node
+    /// `number`. `name` is its name there.
+    pub fn wired(mut self, network: &Arc<node::Network>, name: &str, number: u8) -> Result<Self> {
+        let mac = format!("52:54:01:00:00:{number:02x}");
+        self.wiring.cable = Some(Cable { tap: network.tap(name)?, mac });
+        self.target.address = (network.address(number), 22).into();
+        self.target.network = Some(Arc::clone(network));
+        Ok(self)
+    }
+
+    /// With another disk in the first one's place, which reads as `image` until it is written.
+    /// Whoever logs in next finds another machine.
+    pub fn replace_disk(&mut self, image: &Path) -> Result<()> {
+        disks::overlay(image, &self.wiring.disks[0], DISK)?;
+        self.target.forget()
     }
 
     /// With a graphics card.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ impl Machine {
         let log = folder.join("qemu.log");
         let messages = File::create(&log).map_err(Error::file("write", &log))?;
 
-        let mut command = Command::new(QEMU);
+        let mut command = hardware.target.command(QEMU);
         command.args(hardware.wiring.arguments());
         command.stdin(OwnedFd::from(console_end)).stdout(OwnedFd::from(control_end));
         command.stderr(messages);

@@ -10,11 +10,14 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::child::{self, Child};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
+use crate::node;
 
 /// The user that a config's keys belong to.
 pub const USER: &str = "core";
@@ -28,8 +31,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What a connection needs to know.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Port of the loopback address.
-    pub port: u16,
+    /// Where its ssh server is.
+    pub address: SocketAddr,
+    /// The network that this address is of; without one it is the host's.
+    pub network: Option<Arc<node::Network>>,
     /// The private key.
     pub identity: PathBuf,
     /// The machine's folder: host keys and the client's messages are kept there.
@@ -37,6 +42,35 @@ pub struct Target {
 }
 
 impl Target {
+    /// A machine whose ssh server answers at `port` of the host's loopback address.
+    pub fn forwarded(port: u16, identity: PathBuf, folder: PathBuf) -> Self {
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        Self { address, network: None, identity, folder }
+    }
+
+    /// `program`, to be run where the machine can be reached.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        self.network
+            .as_ref()
+            .map_or_else(|| Command::new(program), |network| network.command(program))
+    }
+
+    /// Forgets the machine's host key.
+    pub(crate) fn forget(&self) -> Result<()> {
+        let known = self.folder.join("known_hosts");
+        match std::fs::remove_file(&known) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::file("remove", known)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Who to log in as, as the client takes it.
+    fn login(&self) -> String {
+        format!("{USER}@{}", self.address.ip())
+    }
+
     /// Options that `ssh` and `scp` share. No configuration of the host's user
     /// plays a part.
     pub fn options(&self) -> Vec<OsString> {
@@ -62,31 +96,28 @@ impl Target {
     pub fn command_line(&self) -> String {
         let known = self.folder.join("known_hosts");
         format!(
-            "ssh -i {} -p {} -o UserKnownHostsFile={} -o StrictHostKeyChecking=accept-new {USER}@127.0.0.1",
+            "ssh -i {} -p {} -o UserKnownHostsFile={} -o StrictHostKeyChecking=accept-new {}",
             quoted(&self.identity),
-            self.port,
-            quoted(&known)
+            self.address.port(),
+            quoted(&known),
+            self.login()
         )
     }
 
     /// Whether an ssh server answers. QEMU itself accepts every connection,
     /// so only the server's first words tell.
     fn answers(&self) -> bool {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else {
-            return false;
-        };
-        let mut banner = [0; 4];
-        stream.set_read_timeout(Some(Duration::from_secs(2))).is_ok()
-            && stream.read_exact(&mut banner).is_ok()
-            && &banner == b"SSH-"
+        let address = self.address;
+        let Some(network) = &self.network else { return greets(address) };
+        let asked = network.spawn(move || greets(address)).map(JoinHandle::join);
+        matches!(asked, Ok(Ok(Ok(true))))
     }
 
     /// What the machine's server says to somebody without a key.
     pub fn refusal(&self, limit: Duration) -> Result<String> {
-        let mut command = Command::new("ssh");
+        let mut command = self.command("ssh");
         command.args(self.options()).args(["-o", "PreferredAuthentications=none", "-p"]);
-        command.arg(self.port.to_string()).arg(format!("{USER}@127.0.0.1")).arg("true");
+        command.arg(self.address.port().to_string()).arg(self.login()).arg("true");
         let output = child::output(command, limit)?;
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
@@ -101,9 +132,9 @@ impl Target {
             .append(true)
             .open(&log)
             .map_err(Error::file("open", log))?;
-        let mut command = Command::new("ssh");
+        let mut command = self.command("ssh");
         command.args(self.options()).args(["-N", "-M", "-o", "ControlPersist=no", "-S"]);
-        command.arg(&socket).arg("-p").arg(self.port.to_string()).arg(format!("{USER}@127.0.0.1"));
+        command.arg(&socket).arg("-p").arg(self.address.port().to_string()).arg(self.login());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(messages);
         let mut master = Child::start(command)?;
         // The client makes the socket when it is logged in.
@@ -152,34 +183,45 @@ impl Session {
     /// Runs `script` in the login shell and returns what it printed.
     pub(crate) fn run(&self, script: &str, limit: Duration) -> Result<Output> {
         let mut command = self.client("ssh");
-        command.arg("-p").arg(self.target.port.to_string());
-        command.arg(format!("{USER}@127.0.0.1")).arg("--").arg(script);
+        command.arg("-p").arg(self.target.address.port().to_string());
+        command.arg(self.target.login()).arg("--").arg(script);
         child::output(command, limit)
     }
 
     /// Copies `from` on the host to `to` in the machine.
     pub(crate) fn copy_to(&self, from: &Path, to: &str, limit: Duration) -> Result<()> {
         let mut command = self.client("scp");
-        command.arg("-q").arg("-P").arg(self.target.port.to_string()).arg("--").arg(from);
-        command.arg(format!("{USER}@127.0.0.1:{to}"));
+        command.arg("-q").arg("-P").arg(self.target.address.port().to_string()).arg("--").arg(from);
+        command.arg(format!("{}:{to}", self.target.login()));
         child::run(command, limit).map(drop)
     }
 
     /// Copies `from` in the machine to `to` on the host.
     pub(crate) fn copy_from(&self, from: &str, to: &Path, limit: Duration) -> Result<()> {
         let mut command = self.client("scp");
-        command.arg("-q").arg("-P").arg(self.target.port.to_string()).arg("--");
-        command.arg(format!("{USER}@127.0.0.1:{from}")).arg(to);
+        command.arg("-q").arg("-P").arg(self.target.address.port().to_string()).arg("--");
+        command.arg(format!("{}:{from}", self.target.login())).arg(to);
         child::run(command, limit).map(drop)
     }
 
     fn client(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = self.target.command(program);
         let mut socket = OsString::from("ControlPath=");
         socket.push(&self.socket);
         command.args(self.target.options()).args(["-o", "ControlMaster=no", "-o"]).arg(socket);
         command
     }
+}
+
+/// Whether an ssh server answers there.
+fn greets(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else {
+        return false;
+    };
+    let mut banner = [0; 4];
+    stream.set_read_timeout(Some(Duration::from_secs(2))).is_ok()
+        && stream.read_exact(&mut banner).is_ok()
+        && &banner == b"SSH-"
 }
 
 /// Makes a key pair at `path` and returns the public half.
@@ -210,7 +252,7 @@ mod tests {
     use std::net::TcpListener;
 
     fn target(port: u16) -> Target {
-        Target { port, identity: "/m/id_ed25519".into(), folder: "/m".into() }
+        Target::forwarded(port, "/m/id_ed25519".into(), "/m".into())
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// The address that the first machine on the built-in network is leased.
 pub const LEASE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 
-/// The hardware address of a machine's first network card.
+/// The hardware address of a machine's network card on the built-in network.
 pub const MAC: &str = "52:54:00:12:34:56";
 
 /// Program name of QEMU; only this one architecture is built.
@@ -44,8 +44,10 @@ pub struct Wiring {
     pub fw_cfg: Vec<(String, PathBuf)>,
     /// Strings that the guest sees in its firmware's tables (SMBIOS type 11).
     pub firmware_strings: Vec<String>,
-    /// How it is connected.
+    /// How it is connected, unless by a cable.
     pub network: Network,
+    /// Its place on a network that it shares with others, instead of the built-in one.
+    pub cable: Option<Cable>,
     /// Whether it has a graphics card, so that its screen can be pictured.
     pub screen: bool,
 }
@@ -70,9 +72,15 @@ pub struct Network {
     pub guest: Ipv4Addr,
     /// Whether the guest is kept from reaching the host and what is behind it.
     pub isolated: bool,
-    /// A second network card, on a segment shared by all machines of this host
-    /// that name the same port.
-    pub segment: Option<u16>,
+}
+
+/// A cable from a machine's only network card to an interface of the host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Cable {
+    /// The name of the host's tap interface.
+    pub tap: String,
+    /// The card's hardware address, its own on the network.
+    pub mac: String,
 }
 
 impl Wiring {
@@ -141,43 +149,32 @@ impl Wiring {
             let value = string.replace(',', ",,");
             list.option("-smbios", &[&format!("type=11,value={value}")]);
         }
-        self.network.add_to(self.cards, &mut list);
+        let (backend, mac) = match &self.cable {
+            None => (self.network.backend(), MAC),
+            Some(Cable { tap, mac }) => {
+                (format!("tap,ifname={tap},script=no,downscript=no"), mac.as_str())
+            }
+        };
+        list.option("-netdev", &[&format!("{backend},id=net0")]);
+        let card = match self.cards {
+            Cards::Virtio => "virtio-net-pci",
+            Cards::Vmware => "vmxnet3",
+        };
+        // Without its ROM the card cannot be booted from, which saves time.
+        list.option("-device", &[&format!("{card},netdev=net0,mac={mac},romfile=")]);
         list.0
     }
 }
 
 impl Network {
-    fn add_to(&self, cards: Cards, list: &mut Arguments) {
+    /// QEMU's description of the other end of the card, without its id.
+    fn backend(&self) -> String {
         let restrict = if self.isolated { "on" } else { "off" };
-        list.option(
-            "-netdev",
-            &[&format!(
-                "user,id=net0,restrict={restrict},host={HOST},dhcpstart={LEASE},\
-                 hostfwd=tcp:127.0.0.1:{}-{}:22",
-                self.ssh_port, self.guest
-            )],
-        );
-        // Without its ROM the card cannot be booted from, which saves time.
-        let card = match cards {
-            Cards::Virtio => "virtio-net-pci",
-            Cards::Vmware => "vmxnet3",
-        };
-        list.option("-device", &[&format!("{card},netdev=net0,mac={MAC},romfile=")]);
-        if let Some(port) = self.segment {
-            let [high, low] = self.ssh_port.to_be_bytes();
-            list.option(
-                "-netdev",
-                &[&format!("socket,id=net1,mcast=230.0.0.1:{port},localaddr=127.0.0.1")],
-            );
-            // On a shared segment the hardware address must be this machine's
-            // own; its ssh port is unique on the host.
-            list.option(
-                "-device",
-                &[&format!(
-                    "virtio-net-pci,netdev=net1,mac=52:54:01:00:{high:02x}:{low:02x},romfile="
-                )],
-            );
-        }
+        format!(
+            "user,restrict={restrict},host={HOST},dhcpstart={LEASE},\
+             hostfwd=tcp:127.0.0.1:{}-{}:22",
+            self.ssh_port, self.guest
+        )
     }
 }
 
@@ -233,9 +230,14 @@ pub(crate) mod tests {
             disc: None,
             fw_cfg: Vec::new(),
             firmware_strings: Vec::new(),
-            network: Network { ssh_port: 40022, guest: LEASE, isolated: false, segment: None },
+            network: Network { ssh_port: 40022, guest: LEASE, isolated: false },
+            cable: None,
             screen: false,
         }
+    }
+
+    fn cable() -> Cable {
+        Cable { tap: "vb-n1".into(), mac: "52:54:01:00:00:01".into() }
     }
 
     fn line(wiring: &Wiring) -> String {
@@ -258,8 +260,8 @@ pub(crate) mod tests {
             ("-device VGA", |w| w.screen = true),
             ("restrict=on", |w| w.network.isolated = true),
             ("10.0.2.50:22", |w| w.network.guest = Ipv4Addr::new(10, 0, 2, 50)),
-            ("mcast=230.0.0.1:5555,localaddr=127.0.0.1", |w| w.network.segment = Some(5555)),
-            ("mac=52:54:01:00:9c:56", |w| w.network.segment = Some(5555)),
+            ("tap,ifname=vb-n1,script=no,downscript=no,id=net0", |w| w.cable = Some(cable())),
+            ("mac=52:54:01:00:00:01", |w| w.cable = Some(cable())),
             ("drive=disk1,serial=disk1", |w| w.disks.push("/m/more.qcow2".into())),
             ("smm=on", |w| w.firmware.secure = true),
             ("cfi.pflash01,property=secure,value=on", |w| w.firmware.secure = true),

@@ -47,7 +47,7 @@ fn an_empty_machine_reaches_the_firmware_shell_and_obeys() {
     machine.reset().unwrap();
     machine.wait_for_reset(0, LIMIT).unwrap();
 
-    let port = machine.target().port;
+    let port = machine.target().address.port();
     assert!(TcpListener::bind(("127.0.0.1", port)).is_err());
     assert!(machine.is_on());
     let hardware = machine.power_cut();

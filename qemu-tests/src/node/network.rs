@@ -97,10 +97,18 @@ impl Network {
         Ok(answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
     }
 
+    /// An interface for a machine to be wired to, and its name.
+    pub(crate) fn tap(&self, node: &str) -> Result<String> {
+        let name = interface(node);
+        self.ip(&["tuntap", "add", "dev", &name, "mode", "tap"])?;
+        self.ip(&["link", "set", &name, "master", BRIDGE, "up"])?;
+        Ok(name)
+    }
+
     /// Pulls the plug of a node, or puts it back.
-    pub(super) fn plug(&self, node: &str, plugged: bool) -> Result<()> {
+    pub fn plug(&self, node: &str, plugged: bool) -> Result<()> {
         let state = if plugged { "up" } else { "down" };
-        self.ip(&["link", "set", &format!("vb-{node}"), state])
+        self.ip(&["link", "set", &interface(node), state])
     }
 
     fn ip(&self, arguments: &[&str]) -> Result<()> {
@@ -108,4 +116,9 @@ impl Network {
         command.args(arguments);
         child::run(command, QUICK).map(drop)
     }
+}
+
+/// The host's end of a node's cable, named as systemd-nspawn does it.
+fn interface(node: &str) -> String {
+    format!("vb-{node}")
 }

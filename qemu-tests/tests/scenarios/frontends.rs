@@ -9,9 +9,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use qemu_tests::Result;
-use qemu_tests::node::{Network, Node};
+use qemu_tests::node::Network;
 
-/// How long one machine may take before the next is asked.
+use crate::system::System;
+
+/// How long a node may take before the next is asked.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -35,16 +37,17 @@ pub(crate) struct Asking {
 }
 
 /// Begins to ask these machines.
-pub(crate) fn ask(network: &Network, nodes: &[Node]) -> Result<Asking> {
+pub(crate) fn ask<S: System>(network: &Network, nodes: &[S]) -> Result<Asking> {
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
     let addresses: Vec<IpAddr> = nodes.iter().map(|node| node.address().into()).collect();
+    let patience = PATIENCE * S::PATIENCE;
     let thread = network.spawn(move || {
         let mut tally = Tally::default();
         while !told.load(Ordering::Relaxed) {
             let first = tally.asked % addresses.len();
             let missed = (0..addresses.len())
-                .take_while(|next| !answers(addresses[(first + next) % addresses.len()]))
+                .take_while(|next| !answers(addresses[(first + next) % addresses.len()], patience))
                 .count();
             tally.asked += 1;
             tally.passed_over += missed;
@@ -65,10 +68,10 @@ impl Asking {
 }
 
 /// Whether a whole answer comes in time.
-fn answers(address: IpAddr) -> bool {
+fn answers(address: IpAddr, patience: Duration) -> bool {
     let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, PORT), PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, PORT), patience)?;
+        stream.set_read_timeout(Some(patience))?;
         stream.write_all(b"GET / HTTP/1.0\r\nHost: frontend\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

@@ -16,6 +16,7 @@ mod discovery; // a discovery service on the host
 mod evening; // the article's: a web server on three machines, and what happens to those
 mod flipped_byte;
 mod frontends; // who asks it all the time
+mod in_turn; // the same evening on machines, which then take a release one after the other
 mod lab; // what machines are made of
 mod no_config;
 mod rack; // nodes of one cluster
@@ -23,6 +24,7 @@ mod registry; // an image of a web server, and where Docker finds it
 mod releases; // builds, publishes and serves them
 mod secure_boot; // signed, refused, edited
 mod static_address;
+mod system; // one of several, a node or a machine
 mod trial; // a config for a while
 mod update; // from one release to the next, and back from bad ones
 mod vmware; // its cards and its disk
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         scenario("cluster_on_nodes", cluster::run),
         scenario("trial_on_a_node", trial::run),
         scenario("evening_on_nodes", evening::run),
+        scenario("evening_on_machines", in_turn::run).with_ignored_flag(true),
         scenario("update_and_back_from_bad_releases", update::run).with_ignored_flag(true),
         scenario("update_killed", update::killed).with_ignored_flag(true),
         scenario("update_that_hangs", update::hanging).with_ignored_flag(true),

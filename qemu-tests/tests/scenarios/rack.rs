@@ -11,6 +11,7 @@ use qemu_tests::node::{Network, Node, Specification};
 use qemu_tests::{Deadline, Error, Result};
 
 use crate::lab::Lab;
+use crate::system::System;
 
 /// For what a cluster does by itself: elections, catching up, moving units.
 pub(crate) const SETTLED: Duration = Duration::from_secs(150);
@@ -88,25 +89,26 @@ impl<'a> Rack<'a> {
 
 /// Repeats a script in a node until it succeeds with what is wished, and returns that. `unit` is
 /// whose journal is shown if it never does.
-pub(crate) fn until(
-    node: &Node,
+pub(crate) fn until<S: System>(
+    node: &S,
     unit: &str,
     what: &str,
     script: &str,
     wished: impl Fn(&str) -> bool,
 ) -> Result<String> {
-    let deadline = Deadline::after(SETTLED);
+    let limit = SETTLED * S::PATIENCE;
+    let deadline = Deadline::after(limit);
     loop {
         let last = match node.read(script) {
             Ok(printed) if wished(&printed) => return Ok(printed),
             Ok(printed) => printed,
             Err(error) => error.to_string(),
         };
-        if !deadline.pause(POLL) {
+        if !deadline.pause(POLL * S::PATIENCE) {
             let journal = format!("journalctl --no-pager -n 30 -u '{unit}'");
             let console = node.read(&journal).unwrap_or_default();
             let what = format!("{what} on {}; seen: {last}", node.name());
-            return Err(Error::TimedOut { what, limit: SETTLED, console });
+            return Err(Error::TimedOut { what, limit, console });
         }
     }
 }

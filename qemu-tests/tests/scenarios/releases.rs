@@ -2,11 +2,13 @@
 //! manifest with a few lines changed, published by `channels`, served by it.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use qemu_tests::child::{self, Child};
+use qemu_tests::node::Network;
 use qemu_tests::wiring::HOST;
 use qemu_tests::{Deadline, Error, Result, Workspace, ports};
 
@@ -14,6 +16,9 @@ use qemu_tests::{Deadline, Error, Result, Workspace, ports};
 const BUILD: Duration = Duration::from_secs(600);
 /// Signing, copying and checking one.
 const PUBLISH: Duration = Duration::from_secs(300);
+
+/// Where a publisher listens on a network of nodes.
+const PORT: u16 = 8088;
 
 /// What is different about a release.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,44 +33,66 @@ pub(crate) struct Variant {
 pub(crate) struct Publisher {
     workspace: Workspace,
     folder: PathBuf,
-    port: u16,
+    url: String,
     _server: Child,
 }
 
 impl Publisher {
-    /// Makes keys and an empty repository in `target/updates`, and serves it.
+    /// Makes keys and an empty repository in `target/updates`, and serves it to machines on QEMU's
+    /// own network.
     pub(crate) fn start(workspace: &Workspace) -> Result<Self> {
+        let program = workspace.program("channels")?;
+        let port = ports::free()?;
+        let url = format!("http://{HOST}:{port}");
+        let listen = (Ipv4Addr::LOCALHOST, port).into();
+        let up = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        Self::serve(workspace, Command::new(program), listen, url, up)
+    }
+
+    /// The same for those on a network of nodes.
+    pub(crate) fn start_in(workspace: &Workspace, network: &Network) -> Result<Self> {
+        let program = workspace.program("channels")?;
+        let listen = SocketAddr::from((network.host(), PORT));
+        let up = || network.get(&network.host().to_string(), PORT, "/").is_ok();
+        let command = network.command(&program.to_string_lossy());
+        Self::serve(workspace, command, listen, format!("http://{listen}"), up)
+    }
+
+    fn serve(
+        workspace: &Workspace,
+        mut serve: Command,
+        listen: SocketAddr,
+        url: String,
+        up: impl Fn() -> bool,
+    ) -> Result<Self> {
         let folder = workspace.root().join("target/updates");
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(Error::file("remove", &folder))?;
         }
         fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
-        let program = workspace.program("channels")?;
-        let mut init = Command::new(&program);
+        let mut init = Command::new(workspace.program("channels")?);
         init.current_dir(&folder).args(["init", "--no-passphrase"]);
         child::run(init, PUBLISH)?;
-        let port = ports::free()?;
-        let mut serve = Command::new(&program);
         serve.current_dir(&folder).args(["serve", "repository", "--listen"]);
-        serve.arg(format!("127.0.0.1:{port}")).stdin(Stdio::null());
+        serve.arg(listen.to_string()).stdin(Stdio::null());
         let log = folder.join("server.log");
         let messages = fs::File::create(&log).map_err(Error::file("write", &log))?;
         serve.stdout(messages.try_clone().map_err(Error::file("write", &log))?).stderr(messages);
         let server = Child::start(serve)?;
         let deadline = Deadline::after(Duration::from_secs(60));
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while !up() {
             if !deadline.pause(Duration::from_millis(50)) {
                 let console = fs::read_to_string(&log).unwrap_or_default();
                 let what = "an answer of the web server".to_owned();
                 return Err(Error::TimedOut { what, limit: Duration::from_secs(60), console });
             }
         }
-        Ok(Self { workspace: workspace.clone(), folder, port, _server: server })
+        Ok(Self { workspace: workspace.clone(), folder, url, _server: server })
     }
 
     /// Where machines find the repository.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{HOST}:{}", self.port)
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Builds a release that trusts this publisher. With `disk` it keeps the disk image.

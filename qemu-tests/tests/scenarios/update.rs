@@ -46,7 +46,7 @@ fn update(lab: &Lab, name: &str, bad: &[(&str, Variant, &str)]) -> Outcome {
     publisher.publish("1.1.0", true, &["beta"])?;
 
     let hardware = lab.hardware_of(name, &first.join("coreos.raw"))?;
-    let config = CONFIG.replace("KEY", hardware.public_key()).replace("SERVER", &publisher.url());
+    let config = CONFIG.replace("KEY", hardware.public_key()).replace("SERVER", publisher.url());
     let hardware = lab.insert(hardware, &config, "updated", Label::NoCloud)?;
     let machine = hardware.boot(None)?;
     machine.log_in(BOOT)?;
@@ -78,6 +78,15 @@ fn update(lab: &Lab, name: &str, bad: &[(&str, Variant, &str)]) -> Outcome {
     step("the release is written");
     checks.equal("both boot", entries(&machine), "coreos_1.0.0.efi coreos_1.1.0+3.efi");
     checks.contains("the status", read("update_engine_client -status"), "UPDATED_NEED_REBOOT");
+    // Somebody who can write to the boot partition puts another kernel there.
+    on_boot_partition(&machine, "cp coreos_1.0.0.efi coreos_1.1.0+3.efi")?;
+    let swapped = machine.run("sudo update-agent reboot", APPLY)?;
+    checks.holds("it does not reboot into that", !swapped.status.success(), told(&swapped));
+    checks.equal("it is removed", entries(&machine), "coreos_1.0.0.efi");
+    checks.contains("and why", read("sudo update-agent history"), "its boot entry was changed");
+    let again = machine.run("sudo update-agent apply", APPLY)?;
+    checks.holds("it is written again", again.status.success(), told(&again));
+    step("the boot entry is written again");
     reboot(&machine)?;
     step("the machine is up again");
     checks.equal("it runs", release(&machine), "1.1.0");
@@ -131,7 +140,7 @@ pub(crate) fn killed(lab: &Lab) -> Outcome {
     publisher.build("1.1.0", Variant::default(), false)?;
     publisher.publish("1.1.0", false, &["beta", "stable"])?;
     let hardware = lab.hardware_of("update-killed", &first.join("coreos.raw"))?;
-    let config = CONFIG.replace("KEY", hardware.public_key()).replace("SERVER", &publisher.url());
+    let config = CONFIG.replace("KEY", hardware.public_key()).replace("SERVER", publisher.url());
     let hardware = lab.insert(hardware, &config, "updated", Label::NoCloud)?;
     let mut machine = hardware.boot(None)?;
     machine.log_in(BOOT)?;
@@ -220,10 +229,15 @@ fn wait_for_health(machine: &Machine) -> Result<()> {
 
 /// The boot entries on the machine's boot partition.
 fn entries(machine: &Machine) -> Result<String> {
-    machine.read(
-        "sudo unshare --mount sh -c 'mkdir -p /run/look && mount \
-         -t vfat /dev/vda1 /run/look && ls /run/look/EFI/Linux' | tr '\\n' ' ' | sed 's/ $//'",
-    )
+    on_boot_partition(machine, "ls | tr \"\\n\" \" \" | sed \"s/ $//\"")
+}
+
+/// What a script prints that runs among the boot entries.
+fn on_boot_partition(machine: &Machine, script: &str) -> Result<String> {
+    machine.read(&format!(
+        "sudo unshare --mount sh -ec 'mkdir -p /run/look; mount -t vfat /dev/vda1 /run/look; \
+         cd /run/look/EFI/Linux; {script}'"
+    ))
 }
 
 fn release(machine: &Machine) -> Result<String> {
