@@ -6,6 +6,7 @@
 //! root bytes → Superblock → tree, RootHash → partition GUIDs, dm target
 //! a file name on the ESP → Entry → the name after a try, or for good
 //! a config disc → Disc → the files asked for
+//! a root partition → Reader → the files in it
 //! a packed disk → Header → where its data go on a disk
 //! ```
 //!
@@ -29,4 +30,6 @@ pub mod entry;
 pub mod version;
 
 pub mod disc;
+pub mod erofs;
 pub mod packed;
+pub mod window;

@@ -13,12 +13,11 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use disk::erofs::{self, BLOCK, Found, ReadError};
 use disk::verity::{Superblock, VerityError};
 use serde::Serialize;
 
 use crate::bill::Bill;
-use crate::erofs::BLOCK;
-use crate::erofs::read::{self, Found, ReadError};
 use crate::export;
 use crate::progress::Size;
 use crate::release::Release;
@@ -167,7 +166,7 @@ impl Side {
         let root_path = path(&release.parts.root.file);
         let root = open(&root_path)?;
         let files =
-            read::list(&root).map_err(|source| Error::Root { path: root_path.clone(), source })?;
+            erofs::list(&root).map_err(|source| Error::Root { path: root_path.clone(), source })?;
         let verity_path = path(&release.parts.verity.file);
         let hashes = leaves(&open(&verity_path)?)
             .map_err(|source| Error::Verity { path: verity_path.clone(), source })?;

@@ -244,9 +244,9 @@ mod tests {
         let mut command = Command::new("veritysetup");
         command.arg("verify").arg(&root).arg(&verity).arg(root_hash.to_string());
         output(&mut command);
-        let files = erofs::read::list(&File::open(&root).expect("there")).expect("readable");
+        let files = disk::erofs::list(&File::open(&root).expect("there")).expect("readable");
         let release = &files["usr/lib/extension-release.d/extension-release.tools"];
-        let text = erofs::read::content(&File::open(&root).expect("there"), release, 4096);
+        let text = disk::erofs::content(&File::open(&root).expect("there"), release, 4096);
         assert_eq!(
             String::from_utf8_lossy(&text.expect("readable")),
             "ID=coreos-rs\nSYSEXT_LEVEL=1\nARCHITECTURE=x86-64\n"

@@ -1,7 +1,7 @@
 //! Directories as EROFS stores them: blocks that each hold their entries, then their names.
 //! Entries are in byte order of the names, `.` and `..` among them, for the kernel's search.
 
-use super::format::BLOCK;
+use disk::erofs::BLOCK;
 
 /// Bytes of an entry without its name.
 const ENTRY: usize = 12;

@@ -2,22 +2,14 @@
 //! `fs/erofs/erofs_fs.h`; all numbers are little-endian.
 
 use crate::tree::{Kind, Node};
+use disk::erofs::{BLOCK, MAGIC, SUPERBLOCK_OFFSET};
 use std::collections::BTreeMap;
 
-/// Bytes in a block; also the block size that dm-verity and the page cache use.
-pub const BLOCK: u64 = 4096;
-/// Where the superblock lies in the first block.
-pub(super) const SUPERBLOCK_OFFSET: usize = 1024;
 /// Length of the superblock without extension slots.
 pub(super) const SUPERBLOCK_SIZE: usize = 128;
-/// Inodes begin at multiples of this; an inode's number is its offset in these units.
-pub(super) const INODE_SLOT: u64 = 32;
-/// Longest file name.
-pub(super) const MAX_NAME: usize = 255;
 /// A block address where there is no block.
 pub(super) const NO_BLOCK: u32 = u32::MAX;
 
-const MAGIC: u32 = 0xE0F5_E1E2;
 const FEATURE_COMPAT_SB_CHKSUM: u32 = 1;
 const FEATURE_COMPAT_MTIME: u32 = 2;
 const XATTR_HEADER: usize = 12;

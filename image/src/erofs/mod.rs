@@ -13,14 +13,13 @@
 //! their inodes; those of files do not, as a file that changes would then move all metadata.
 //!
 //! Left out: compression, chunks, shared extended attributes, several devices, block sizes
-//! other than 4 KiB.
+//! other than 4 KiB. It is read back by `disk::erofs`.
 
 mod directory;
 mod format;
 mod plan;
-pub mod read;
 
-pub use format::BLOCK;
+pub use disk::erofs::BLOCK;
 pub use plan::Image;
 use std::collections::BTreeSet;
 use std::io;

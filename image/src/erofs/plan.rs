@@ -2,11 +2,12 @@
 
 use super::directory::Directory;
 use super::format::{
-    BLOCK, DataLayout, INODE_SLOT, Inode, MAX_NAME, NO_BLOCK, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE,
-    Superblock, device_number, entry_type, mode_type, xattrs,
+    DataLayout, Inode, NO_BLOCK, SUPERBLOCK_SIZE, Superblock, device_number, entry_type, mode_type,
+    xattrs,
 };
 use super::{Error, Options};
 use crate::tree::{Content, Kind, Node, Tree};
+use disk::erofs::{BLOCK, INODE_SLOT, MAX_NAME, SUPERBLOCK_OFFSET};
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 

@@ -5,10 +5,10 @@ use std::fmt;
 use std::fs::File;
 
 use disk::disc::{self, DiscError};
+use disk::window::Window;
 use serde::Serialize;
 
 use super::Cause;
-use super::window::Window;
 use crate::config_iso::{Complaint, Label, Part, Sources, check};
 use crate::progress::Size;
 

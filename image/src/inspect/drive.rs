@@ -10,9 +10,9 @@ use disk::entry::{Assessment, DIRECTORY, Entry};
 use disk::gpt::{GptError, Partition, Table};
 use disk::layout::{Role, Slot, root_hash};
 use disk::verity::RootHash;
+use disk::window::Window;
 use serde::Serialize;
 
-use super::window::Window;
 use super::{Cause, filesystem, uki};
 use crate::progress::Size;
 
@@ -162,7 +162,7 @@ fn root_of(range: Range<u64>, file: &File) -> Result<filesystem::Erofs, Cause> {
     filesystem::erofs(&beginning, range.end - range.start)
 }
 
-fn boot_entries(esp: Window<'_>) -> Result<Vec<BootEntry>, Cause> {
+fn boot_entries(esp: Window<&File>) -> Result<Vec<BootEntry>, Cause> {
     let mut volume = disc::open(esp)?;
     let mut found = Vec::new();
     for (path, _) in volume.list()? {

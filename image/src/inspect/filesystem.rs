@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use disk::erofs::{self, SUPERBLOCK_OFFSET};
 use disk::guid::Guid;
 use disk::verity::Superblock;
 use serde::Serialize;
@@ -9,9 +10,7 @@ use serde::Serialize;
 use super::Cause;
 use crate::progress::Size;
 
-/// Where EROFS keeps its superblock.
-const EROFS_OFFSET: usize = 1024;
-const EROFS_MAGIC: [u8; 4] = 0xe0f5_e1e2_u32.to_le_bytes();
+const EROFS_MAGIC: [u8; 4] = erofs::MAGIC.to_le_bytes();
 
 /// An EROFS file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,12 +53,14 @@ enum Fault {
 
 /// Whether a file that begins like this is EROFS.
 pub(super) fn is_erofs(beginning: &[u8]) -> bool {
-    beginning.get(EROFS_OFFSET..).is_some_and(|superblock| superblock.starts_with(&EROFS_MAGIC))
+    beginning
+        .get(SUPERBLOCK_OFFSET..)
+        .is_some_and(|superblock| superblock.starts_with(&EROFS_MAGIC))
 }
 
 /// Reads the superblock of a file or partition of `found` bytes.
 pub(super) fn erofs(beginning: &[u8], found: u64) -> Result<Erofs, Cause> {
-    let bytes = beginning.get(EROFS_OFFSET..EROFS_OFFSET + 128).ok_or(Fault::Short)?;
+    let bytes = beginning.get(SUPERBLOCK_OFFSET..SUPERBLOCK_OFFSET + 128).ok_or(Fault::Short)?;
     let word = |at: usize| u64::from(u32::from_le_bytes(*bytes[at..].first_chunk().expect("128")));
     let long = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("128"));
     let bits = bytes[12];

@@ -11,7 +11,6 @@ pub mod disc;
 pub mod drive;
 pub mod filesystem;
 pub mod uki;
-mod window;
 
 use std::fmt;
 use std::fs::File;

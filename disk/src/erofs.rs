@@ -1,18 +1,29 @@
-//! An EROFS image read back: names, owners, modes, and where the bytes of each file are.
+//! An EROFS file system, read: names, owners, modes, and where the bytes of each file are.
 //!
-//! Reads what [`super::Image`] writes and what `mkfs.erofs` writes without compression: plain and
-//! inline data, compact and extended inodes. Extended attributes are passed over. Nothing in an
-//! image is believed: sizes and places are checked against the file, names against the format, and
-//! no image makes the reader run longer than it has bytes.
+//! ```text
+//! root partition → Reader → Found (a file, a directory, a link) → entries | content
+//! ```
+//!
+//! Reads what the image builder writes and what `mkfs.erofs` writes without compression: plain
+//! and inline data, compact and extended inodes. Names and values are those of the kernel's
+//! `fs/erofs/erofs_fs.h`; all numbers are little-endian. Extended attributes are passed over.
+//! Nothing in an image is believed: sizes and places are checked against its length, names
+//! against the format, and no image makes [`list`] run longer than it has bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read, Seek, SeekFrom};
 
-use super::format::{BLOCK, INODE_SLOT, MAX_NAME, SUPERBLOCK_OFFSET};
+/// Bytes in a block; also the block size that dm-verity and the page cache use.
+pub const BLOCK: u64 = 4096;
+/// What a superblock begins with, as a little-endian number.
+pub const MAGIC: u32 = 0xe0f5_e1e2;
+/// Where the superblock lies in the first block.
+pub const SUPERBLOCK_OFFSET: usize = 1024;
+/// Inodes begin at multiples of this; an inode's number is its offset in these units.
+pub const INODE_SLOT: u64 = 32;
+/// Longest file name.
+pub const MAX_NAME: usize = 255;
 
-const MAGIC: u32 = 0xe0f5_e1e2;
 /// Deeper trees than any real one.
 const DEEPEST: usize = 200;
 /// Bytes of a directory entry before its name.
@@ -54,32 +65,36 @@ impl Found {
         self.mode & 0o170_000 == 0o100_000
     }
 
-    fn is_directory(&self) -> bool {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
         self.mode & 0o170_000 == 0o040_000
     }
 
-    fn is_link(&self) -> bool {
+    /// Whether it is a symbolic link.
+    pub fn is_link(&self) -> bool {
         self.mode & 0o170_000 == 0o120_000
     }
 }
 
 /// Lists an image: every path, without a leading slash, but that of the root itself.
-pub fn list(image: &File) -> Result<BTreeMap<String, Found>, ReadError> {
-    let reader = Reader::open(image)?;
+///
+/// # Errors
+/// [`ReadError`].
+pub fn list(image: impl Read + Seek) -> Result<BTreeMap<String, Found>, ReadError> {
+    let mut reader = Reader::open(image)?;
     let mut found = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    let mut waiting = vec![(String::new(), reader.root, 0)];
-    while let Some((path, number, depth)) = waiting.pop() {
+    let mut waiting = vec![(String::new(), reader.root()?, 0)];
+    while let Some((path, directory, depth)) = waiting.pop() {
         // A directory has one name; a loop would have two.
-        if !seen.insert(number) || depth > DEEPEST {
+        if !seen.insert(directory.inode) || depth > DEEPEST {
             return Err(ReadError::Damaged("a directory is in itself"));
         }
-        let directory = reader.inode(number)?;
         for (name, number) in reader.entries(&directory)? {
             let path = if path.is_empty() { name } else { format!("{path}/{name}") };
-            let node = reader.inode(number)?;
+            let node = reader.node(number)?;
             if node.is_directory() {
-                waiting.push((path.clone(), number, depth + 1));
+                waiting.push((path.clone(), node.clone(), depth + 1));
             }
             found.insert(path, node);
         }
@@ -88,34 +103,49 @@ pub fn list(image: &File) -> Result<BTreeMap<String, Found>, ReadError> {
 }
 
 /// Reads the bytes of a file or the target of a link, of at most `limit`.
-pub fn content(image: &File, node: &Found, limit: u64) -> Result<Vec<u8>, ReadError> {
+///
+/// # Errors
+/// [`ReadError`]; also if there are more.
+pub fn content(
+    mut image: impl Read + Seek,
+    node: &Found,
+    limit: u64,
+) -> Result<Vec<u8>, ReadError> {
     if node.size > limit || !(node.is_file() || node.is_link() || node.is_directory()) {
         return Err(ReadError::Damaged("a file is larger than expected, or has no bytes"));
     }
     let mut bytes = vec![0; node.size as usize];
     let mut at = 0;
     for &(offset, length) in &node.data {
-        image.read_exact_at(&mut bytes[at..at + length as usize], offset)?;
+        image.seek(SeekFrom::Start(offset))?;
+        image.read_exact(&mut bytes[at..at + length as usize])?;
         at += length as usize;
     }
     Ok(bytes)
 }
 
-struct Reader<'a> {
-    image: &'a File,
+/// An open file system.
+#[derive(Debug)]
+pub struct Reader<R> {
+    image: R,
     size: u64,
     metadata: u64,
     root: u64,
 }
 
-impl<'a> Reader<'a> {
-    fn open(image: &'a File) -> Result<Reader<'a>, ReadError> {
-        let size = image.metadata()?.len();
+impl<R: Read + Seek> Reader<R> {
+    /// Reads the superblock.
+    ///
+    /// # Errors
+    /// [`ReadError`]; also for one that is compressed or has other blocks than of [`BLOCK`].
+    pub fn open(mut image: R) -> Result<Reader<R>, ReadError> {
+        let size = image.seek(SeekFrom::End(0))?;
         let mut raw = [0; 128];
         if size < BLOCK {
             return Err(ReadError::Damaged("it is shorter than a block"));
         }
-        image.read_exact_at(&mut raw, SUPERBLOCK_OFFSET as u64)?;
+        image.seek(SeekFrom::Start(SUPERBLOCK_OFFSET as u64))?;
+        image.read_exact(&mut raw)?;
         if word(&raw, 0) != MAGIC || u64::from(raw[12]) != u64::from(BLOCK.trailing_zeros()) {
             return Err(ReadError::Damaged("no superblock with blocks of 4096 bytes"));
         }
@@ -127,14 +157,35 @@ impl<'a> Reader<'a> {
         Ok(Reader { image, size, metadata, root: u64::from(half(&raw, 14)) })
     }
 
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+    /// The root directory.
+    ///
+    /// # Errors
+    /// As of [`Reader::node`].
+    pub fn root(&mut self) -> Result<Found, ReadError> {
+        self.node(self.root)
+    }
+
+    /// The bytes of a file or the target of a link, of at most `limit`.
+    ///
+    /// # Errors
+    /// As of [`content`].
+    pub fn content(&mut self, node: &Found, limit: u64) -> Result<Vec<u8>, ReadError> {
+        content(&mut self.image, node, limit)
+    }
+
+    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
             return Err(ReadError::Damaged("something lies behind its end"));
         }
-        Ok(self.image.read_exact_at(buffer, offset)?)
+        self.image.seek(SeekFrom::Start(offset))?;
+        Ok(self.image.read_exact(buffer)?)
     }
 
-    fn inode(&self, number: u64) -> Result<Found, ReadError> {
+    /// The file with this number.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn node(&mut self, number: u64) -> Result<Found, ReadError> {
         let far = || ReadError::Damaged("something lies behind its end");
         let at = number.checked_mul(INODE_SLOT).and_then(|at| at.checked_add(self.metadata));
         let at = at.ok_or_else(far)?;
@@ -179,11 +230,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The names in a directory, and the numbers of their inodes.
-    fn entries(&self, directory: &Found) -> Result<Vec<(String, u64)>, ReadError> {
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn entries(&mut self, directory: &Found) -> Result<Vec<(String, u64)>, ReadError> {
         if !directory.is_directory() {
-            return Err(ReadError::Damaged("its root is no directory"));
+            return Err(ReadError::Damaged("what should be a directory is none"));
         }
-        let bytes = content(self.image, directory, LARGEST)?;
+        let bytes = self.content(directory, LARGEST)?;
         let mut entries = Vec::new();
         for block in bytes.chunks(BLOCK as usize) {
             let wrong = || ReadError::Damaged("a directory has no valid names");
@@ -226,84 +280,4 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 fn long(bytes: &[u8], at: usize) -> u64 {
     let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
     field.map_or(0, |field| u64::from_le_bytes(*field))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::erofs::{Image, Options};
-    use crate::tree::{Kind, Node, Tree};
-    use std::io::Write;
-
-    fn tree() -> Tree {
-        let mut tree = Tree::new();
-        let mut put = |path: &str, node: Node| tree.insert(path, node).expect("a good path");
-        put("etc", Node::directory(0o755).owned_by(7, 70_000));
-        put("etc/empty", Node::file(0o600, Vec::new()));
-        put("etc/small", Node::file(0o644, b"small".to_vec()));
-        put("usr/large", Node::file(0o755, (0..20_000).map(|n| n as u8).collect::<Vec<_>>()));
-        put("usr/link", Node::symlink("large"));
-        put("usr/again", Node::new(0o644, Kind::HardLink("usr/large".to_owned())));
-        put("dev/null", Node::new(0o666, Kind::CharDevice { major: 1, minor: 3 }));
-        for number in 0..900 {
-            put(&format!("many/file-with-a-longer-name-{number:04}"), Node::file(0o644, vec![1]));
-        }
-        tree
-    }
-
-    fn image() -> File {
-        let tree = tree();
-        let last = BTreeSet::new();
-        let options = Options { uuid: [1; 16], volume_name: "root", epoch: 5, last: &last };
-        let image = Image::plan(&tree, &options).expect("fits");
-        let mut file = tempfile::tempfile().expect("temporary file");
-        image.write(&mut file).expect("written");
-        file.flush().expect("written");
-        file
-    }
-
-    #[test]
-    fn what_was_written_is_read_back() {
-        let image = image();
-        let found = list(&image).expect("readable");
-        let tree = tree();
-        let paths: Vec<&str> =
-            tree.iter().map(|(path, _)| path).filter(|p| !p.is_empty()).collect();
-        assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), paths);
-        assert_eq!((found["etc"].uid, found["etc"].gid), (7, 70_000));
-        assert_eq!(found["etc/small"].mode, 0o100_644);
-        assert_eq!(found["usr/again"].inode, found["usr/large"].inode);
-        let read = |path: &str| content(&image, &found[path], 1 << 20).expect("readable");
-        assert_eq!(read("etc/small"), b"small");
-        assert_eq!(read("etc/empty"), b"");
-        assert_eq!(read("usr/link"), b"large");
-        assert_eq!(Some(read("usr/large")), tree.read_file("usr/large").expect("readable"));
-        assert!(content(&image, &found["usr/large"], 100).is_err());
-    }
-
-    #[test]
-    fn no_damage_is_more_than_an_error() {
-        let image = image();
-        let size = image.metadata().expect("there").len();
-        let mut original = [0; 1];
-        // The metadata are at the front; every byte of their first blocks in turn.
-        for at in (SUPERBLOCK_OFFSET as u64..SUPERBLOCK_OFFSET as u64 + 128)
-            .chain((2048..9000).step_by(23))
-        {
-            image.read_exact_at(&mut original, at).expect("readable");
-            for value in [!original[0], 0xff] {
-                image.write_all_at(&[value], at).expect("written");
-                if let Ok(found) = list(&image) {
-                    for node in found.values().filter(|node| node.is_file()).take(5) {
-                        let _ = content(&image, node, 1 << 20);
-                    }
-                }
-            }
-            image.write_all_at(&original, at).expect("written");
-        }
-        for length in [0, 100, 1024, 4096, size / 2] {
-            image.set_len(length).expect("cut");
-            let _ = list(&image);
-        }
-    }
 }

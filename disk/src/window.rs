@@ -1,20 +1,23 @@
-//! A part of a file as if it were a file.
+//! A part of a file as if it were a file: a partition of a disk image.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-/// The bytes of a file in a range.
+/// The bytes of a file in a range. Each window has a position of its own, so that one file may
+/// have several.
 #[derive(Debug)]
-pub(super) struct Window<'a> {
-    file: &'a File,
+pub struct Window<F> {
+    file: F,
     range: Range<u64>,
     position: u64,
 }
 
-impl<'a> Window<'a> {
-    pub(super) fn new(file: &'a File, range: Range<u64>) -> Window<'a> {
+impl<F: Borrow<File>> Window<F> {
+    /// The bytes of `file` in `range`; what of it is behind the file's end cannot be read.
+    pub fn new(file: F, range: Range<u64>) -> Window<F> {
         Window { file, range, position: 0 }
     }
 
@@ -23,18 +26,18 @@ impl<'a> Window<'a> {
     }
 }
 
-impl Read for Window<'_> {
+impl<F: Borrow<File>> Read for Window<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.len().saturating_sub(self.position);
         let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let offset = self.range.start + self.position;
-        let count = self.file.read_at(&mut buffer[..length], offset)?;
+        let count = self.file.borrow().read_at(&mut buffer[..length], offset)?;
         self.position += count as u64;
         Ok(count)
     }
 }
 
-impl Seek for Window<'_> {
+impl<F: Borrow<File>> Seek for Window<F> {
     fn seek(&mut self, target: SeekFrom) -> io::Result<u64> {
         let position = match target {
             SeekFrom::Start(offset) => Some(offset),
