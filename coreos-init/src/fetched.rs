@@ -23,7 +23,7 @@ pub const LIMIT: u64 = 32 << 20;
 /// How long one address may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Where answers are kept, below the root.
-const KEPT: &str = "var/lib/coreos-init/fetched";
+const KEPT: &str = "/var/lib/coreos-init/fetched";
 
 /// Something to get.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,42 +65,56 @@ pub fn wanted(config: &Config) -> Vec<Wanted> {
     files.chain(keys).collect()
 }
 
+/// The files of a root, as far as they are read before anything is planned for it.
+pub trait Files: std::fmt::Debug {
+    /// The content of the regular file at an absolute path; none if there is none of at most
+    /// [`LIMIT`] bytes.
+    fn file(&self, path: &str) -> Option<Vec<u8>>;
+}
+
+impl Files for &Path {
+    fn file(&self, path: &str) -> Option<Vec<u8>> {
+        read(&self.join(path.trim_start_matches('/')))
+    }
+}
+
 /// Asks the network for one thing.
 pub type Get<'g> = dyn FnMut(&Wanted) -> Result<Vec<u8>, String> + 'g;
 
 /// Gets things, from the root or from the network.
 pub struct Fetcher<'g> {
-    root: PathBuf,
+    files: &'g dyn Files,
     get: &'g mut Get<'g>,
-    /// Whether answers are kept.
-    keep: bool,
+    /// Where answers are kept.
+    keep: Option<PathBuf>,
     used: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for Fetcher<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fetcher").field("root", &self.root).finish_non_exhaustive()
+        f.debug_struct("Fetcher").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
 impl<'g> Fetcher<'g> {
-    /// With `keep`, answers are kept below `root` for when nobody answers.
-    pub fn new(root: &Path, keep: bool, get: &'g mut Get<'g>) -> Fetcher<'g> {
-        Fetcher { root: root.to_path_buf(), get, keep, used: BTreeSet::new() }
+    /// `files` are those of the root. Answers are kept below the root `keep` for when nobody
+    /// answers, if there is one.
+    pub fn new(files: &'g dyn Files, keep: Option<&Path>, get: &'g mut Get<'g>) -> Fetcher<'g> {
+        let keep = keep.map(|root| root.join(KEPT.trim_start_matches('/')));
+        Fetcher { files, get, keep, used: BTreeSet::new() }
     }
 
     /// The bytes, or why there are none.
     pub fn fetch(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String> {
         let name = sha256(wanted.url.as_bytes())[..32].to_string();
-        let kept = self.root.join(KEPT).join(&name);
-        self.used.insert(name);
+        let kept = format!("{KEPT}/{name}");
+        self.used.insert(name.clone());
         let fits = |bytes: &Vec<u8>| match &wanted.sha256 {
             Some(hash) => sha256(bytes) == *hash,
             None => false,
         };
-        let path = wanted.path.as_ref().map(|path| self.root.join(path.trim_start_matches('/')));
-        let places = path.iter().chain([&kept]).filter(|_| wanted.sha256.is_some());
-        if let Some(bytes) = places.filter_map(|place| read(place)).find(fits) {
+        let places = wanted.path.iter().chain([&kept]).filter(|_| wanted.sha256.is_some());
+        if let Some(bytes) = places.filter_map(|place| self.files.file(place)).find(fits) {
             return Ok(bytes);
         }
         let answer = (self.get)(wanted).and_then(|bytes| match &wanted.sha256 {
@@ -114,12 +128,12 @@ impl<'g> Fetcher<'g> {
         match answer {
             Ok(bytes) => {
                 // A file of the root is kept as itself.
-                if self.keep && wanted.path.is_none() {
-                    keep(&kept, &bytes);
+                if let (Some(directory), None) = (&self.keep, &wanted.path) {
+                    keep(&directory.join(name), &bytes);
                 }
                 Ok(bytes)
             }
-            Err(why) if wanted.sha256.is_none() => read(&kept).ok_or(why),
+            Err(why) if wanted.sha256.is_none() => self.files.file(&kept).ok_or(why),
             Err(why) => Err(why),
         }
     }
@@ -147,10 +161,8 @@ impl<'g> Fetcher<'g> {
 
     /// Forgets what was kept and is wanted no more.
     pub fn forget_others(self) {
-        if !self.keep {
-            return;
-        }
-        let Ok(entries) = fs::read_dir(self.root.join(KEPT)) else { return };
+        let Some(directory) = &self.keep else { return };
+        let Ok(entries) = fs::read_dir(directory) else { return };
         for entry in entries.flatten() {
             if !self.used.contains(&*entry.file_name().to_string_lossy()) {
                 // What cannot be removed is in nobody's way.
@@ -210,7 +222,7 @@ mod tests {
     fn fetch(root: &Path, wanted: &Wanted, answer: Result<&str, &str>) -> Result<String, String> {
         let mut get =
             |_: &Wanted| answer.map(|text| text.as_bytes().to_vec()).map_err(str::to_string);
-        let bytes = Fetcher::new(root, true, &mut get).fetch(wanted)?;
+        let bytes = Fetcher::new(&root, Some(root), &mut get).fetch(wanted)?;
         Ok(String::from_utf8(bytes).unwrap())
     }
 
@@ -245,9 +257,10 @@ mod tests {
         assert_eq!(fetch(root.path(), &keys, Err("down")), Ok("2".to_string()));
 
         let mut get = |_: &Wanted| Ok(Vec::new());
-        let mut fetcher = Fetcher::new(root.path(), true, &mut get);
+        let files = root.path();
+        let mut fetcher = Fetcher::new(&files, Some(root.path()), &mut get);
         fetcher.fetch(&want("https://a/others", None, None)).unwrap();
         fetcher.forget_others();
-        assert_eq!(fs::read_dir(root.path().join(KEPT)).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(root.path().join(&KEPT[1..])).unwrap().count(), 1);
     }
 }

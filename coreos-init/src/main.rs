@@ -66,6 +66,9 @@ enum Command {
         /// The directory that stands for the machine's root
         #[arg(long, value_name = "DIR", default_value = "/")]
         root: PathBuf,
+        /// The image of the machine's disk: only read, without root
+        #[arg(long, value_name = "DISK", conflicts_with = "root")]
+        image: Option<PathBuf>,
         #[command(flatten)]
         from: From,
         /// As JSON
@@ -154,9 +157,12 @@ fn main() -> ExitCode {
             let options = cli::ApplyOptions { root: &root, dry_run, overrides: &overrides };
             cli::apply(&from.input(), &options)
         }
-        Command::Plan { root, from, json } => {
-            let options = cli::ApplyOptions { root: &root, dry_run: true, overrides: &overrides };
-            cli::plan(&from.input(), &options, json)
+        Command::Plan { root, image, from, json } => {
+            let target = match &image {
+                Some(image) => cli::PlanTarget::Image(image),
+                None => cli::PlanTarget::Root(&root),
+            };
+            cli::plan(&from.input(), target, &overrides, json)
         }
         Command::Try { file, confirm_within } => cli::try_for(&file, confirm_within),
         Command::Confirm => cli::confirm(),

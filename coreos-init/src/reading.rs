@@ -14,7 +14,7 @@ use cloud_config::{
     has_errors, network,
 };
 
-use crate::fetched::{Fetcher, Wanted};
+use crate::fetched::{Fetcher, Files, Wanted};
 use crate::net::{Lease, facts};
 use crate::plan::Context;
 use crate::source::Found;
@@ -32,10 +32,10 @@ pub trait Outside {
 /// What is known of the machine besides.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine<'a> {
-    /// Its root, for what was fetched before.
-    pub root: &'a Path,
-    /// Whether what is fetched is kept there.
-    pub keep: bool,
+    /// What its root has, for what was fetched before.
+    pub files: &'a dyn Files,
+    /// The root below which is kept what is fetched, if it is.
+    pub keep: Option<&'a Path>,
     /// Variables of the environment that say what `$private_ipv4` and the like are.
     pub overrides: &'a BTreeMap<String, String>,
     /// Addresses that it has whatever the configuration says.
@@ -73,7 +73,7 @@ impl Reading {
 
         let (bundle, asked) = {
             let mut get = |wanted: &Wanted| outside.get(wanted);
-            let mut fetcher = Fetcher::new(machine.root, machine.keep, &mut get);
+            let mut fetcher = Fetcher::new(machine.files, machine.keep, &mut get);
             let bundle = Bundle::read(&found.name, &found.user_data, &mut |include| {
                 fetcher.fetch(&Wanted::from(include)).map(Some)
             });
@@ -100,7 +100,7 @@ impl Reading {
 
         let (config, findings) = bundle.decode(&Values::Known(&values.map));
         let mut get = |wanted: &Wanted| outside.get(wanted);
-        let mut fetcher = Fetcher::new(machine.root, machine.keep, &mut get).after(asked);
+        let mut fetcher = Fetcher::new(machine.files, machine.keep, &mut get).after(asked);
         // What is refused is not worth waiting for.
         let fetched = match has_errors(&findings) {
             true => BTreeMap::new(),
@@ -141,7 +141,8 @@ fn name(draft: &Config, machine: &Machine<'_>, values: &mut facts::Values) {
     if values.map.contains_key(&Variable::Hostname) {
         return;
     }
-    let kept = std::fs::read_to_string(machine.root.join("etc/hostname")).unwrap_or_default();
+    let kept = machine.files.file("/etc/hostname").unwrap_or_default();
+    let kept = String::from_utf8_lossy(&kept);
     let kept = kept.trim();
     if Variable::Hostname.accepts(kept) {
         values.set(Variable::Hostname, kept.to_string(), "/etc/hostname");

@@ -270,8 +270,11 @@ impl Accounts {
     /// [`Problem::NoId`].
     pub fn create_group(&mut self, name: &str, again: Option<u32>) -> Result<u32, Problem> {
         let taken = self.gids();
-        let next =
-            taken.iter().rev().find(|id| PEOPLE.contains(id)).map_or(*PEOPLE.start(), |id| id + 1);
+        let next = taken
+            .iter()
+            .rev()
+            .find(|&&id| PEOPLE.contains(&id))
+            .map_or(*PEOPLE.start(), |id| id + 1);
         // A user's own group should get the user's number: both are kept free for it.
         let users = self.uids();
         let free = |id: &u32| !taken.contains(id) && !users.contains(id);
@@ -404,8 +407,11 @@ impl Accounts {
     ) -> Result<u32, Problem> {
         let mut taken = self.uids();
         taken.extend(reserved);
-        let next =
-            taken.iter().rev().find(|id| PEOPLE.contains(id)).map_or(*PEOPLE.start(), |id| id + 1);
+        let next = taken
+            .iter()
+            .rev()
+            .find(|&&id| PEOPLE.contains(&id))
+            .map_or(*PEOPLE.start(), |id| id + 1);
         if group_too {
             taken.extend(self.gids());
         }

@@ -3,7 +3,7 @@
 use nix::sys::stat::SFlag;
 
 use super::compare::{Need, need};
-use super::root::{Root, is};
+use super::view::View;
 use super::{Error, write_error};
 use crate::plan::{Action, Content, Effect, Owner, Plan, file_name};
 
@@ -50,7 +50,7 @@ pub enum Before {
 ///
 /// # Errors
 /// [`Error::Write`] where it would fail for sure.
-pub fn changes<'p>(plan: &'p Plan, root: &Root) -> Result<Vec<Change<'p>>, Error> {
+pub fn changes<'p>(plan: &'p Plan, root: &impl View) -> Result<Vec<Change<'p>>, Error> {
     changes_within(plan, root, LIMIT)
 }
 
@@ -60,7 +60,7 @@ pub fn changes<'p>(plan: &'p Plan, root: &Root) -> Result<Vec<Change<'p>>, Error
 /// As of [`changes`].
 pub fn changes_within<'p>(
     plan: &'p Plan,
-    root: &Root,
+    root: &impl View,
     limit: u64,
 ) -> Result<Vec<Change<'p>>, Error> {
     let mut changes = Vec::new();
@@ -78,19 +78,18 @@ pub fn changes_within<'p>(
     Ok(changes)
 }
 
-fn before(action: &Action, root: &Root, limit: u64) -> std::io::Result<Option<Before>> {
+fn before(action: &Action, root: &impl View, limit: u64) -> std::io::Result<Option<Before>> {
     let name = file_name(&action.path);
     let Some(directory) = root.directory(&action.parent())? else { return Ok(None) };
     let Some(state) = root.look(&directory, name)? else { return Ok(None) };
-    let owner = Owner { uid: state.st_uid, gid: state.st_gid };
-    let mode = state.st_mode & 0o7777;
-    Ok(Some(if is(&state, SFlag::S_IFREG) {
+    let owner = Owner { uid: state.uid, gid: state.gid };
+    let mode = state.permissions();
+    Ok(Some(if state.is(SFlag::S_IFREG) {
         let content = root.content(&directory, name, limit)?.map(Content);
-        let size = u64::try_from(state.st_size).unwrap_or(0);
-        Before::File { content, size, mode, owner }
-    } else if is(&state, SFlag::S_IFLNK) {
+        Before::File { content, size: state.size, mode, owner }
+    } else if state.is(SFlag::S_IFLNK) {
         Before::Link(root.target(&directory, name)?.to_string_lossy().into_owned())
-    } else if is(&state, SFlag::S_IFDIR) {
+    } else if state.is(SFlag::S_IFDIR) {
         Before::Directory { mode, owner }
     } else {
         Before::Other

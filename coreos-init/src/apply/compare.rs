@@ -1,12 +1,12 @@
 //! What a path has, and what it is to have.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, SFlag};
+use nix::sys::stat::SFlag;
 
-use super::root::{Owners, Root, is};
+use super::root::Owners;
+use super::view::{State, View};
 use crate::ledger::Trace;
 use crate::plan::{Action, Effect, Owner, file_name};
 
@@ -19,7 +19,7 @@ pub(super) enum Need {
 }
 
 /// Compares what is planned for a path with what is there.
-pub(super) fn need(action: &Action, root: &Root) -> io::Result<Need> {
+pub(super) fn need(action: &Action, root: &impl View) -> io::Result<Need> {
     let name = file_name(&action.path);
     if name.is_empty() {
         return Err(Errno::EISDIR.into());
@@ -37,7 +37,7 @@ pub(super) fn need(action: &Action, root: &Root) -> io::Result<Need> {
     let is_as_planned = match &action.effect {
         Effect::Home { .. } => true,
         Effect::Directory { mode, owner } => {
-            if !is(&state, SFlag::S_IFDIR) {
+            if !state.is(SFlag::S_IFDIR) {
                 return Err(Errno::ENOTDIR.into());
             }
             has(&state, *mode, *owner, root)
@@ -46,38 +46,38 @@ pub(super) fn need(action: &Action, root: &Root) -> io::Result<Need> {
             let ours = matches_any(forms, root, &directory, name, &state)?;
             return Ok(if ours { Need::Change } else { Need::Keep });
         }
-        _ if is(&state, SFlag::S_IFDIR) => {
+        _ if state.is(SFlag::S_IFDIR) => {
             return Err(Errno::EISDIR.into());
         }
         Effect::Link { target } => {
-            is(&state, SFlag::S_IFLNK) && root.target(&directory, name)? == target.as_str()
+            state.is(SFlag::S_IFLNK) && root.target(&directory, name)? == target.as_str()
         }
         Effect::File { content, mode, owner, .. } => {
             let size = content.0.len() as u64;
-            is(&state, SFlag::S_IFREG)
+            state.is(SFlag::S_IFREG)
                 && has(&state, *mode, *owner, root)
-                && state.st_size == i64::try_from(size).unwrap_or(i64::MAX)
+                && state.size == size
                 && root.content(&directory, name, size)?.as_ref() == Some(&content.0)
         }
     };
     Ok(if is_as_planned { Need::Nothing } else { Need::Change })
 }
 
-fn matches_any(
+fn matches_any<V: View>(
     forms: &[Trace],
-    root: &Root,
-    directory: &OwnedFd,
+    root: &V,
+    directory: &V::Directory,
     name: &str,
-    state: &FileStat,
+    state: &State,
 ) -> io::Result<bool> {
-    if is(state, SFlag::S_IFLNK) {
+    if state.is(SFlag::S_IFLNK) {
         let target = root.target(directory, name)?;
         return Ok(forms.iter().any(|form| match form {
             Trace::Link { target: given } => target == given.as_str(),
             Trace::File { .. } => false,
         }));
     }
-    let size = u64::try_from(state.st_size).unwrap_or(u64::MAX);
+    let size = state.size;
     let plausible =
         forms.iter().any(|form| matches!(form, Trace::File { size: s, .. } if *s == size));
     if !plausible {
@@ -87,7 +87,7 @@ fn matches_any(
     Ok(content.is_some_and(|content| forms.contains(&Trace::file(&content))))
 }
 
-fn has(state: &FileStat, mode: u32, owner: Owner, root: &Root) -> bool {
-    let owned = (state.st_uid, state.st_gid) == (owner.uid, owner.gid);
-    state.st_mode & 0o7777 == mode & 0o7777 && (owned || root.owners() == Owners::Skip)
+fn has(state: &State, mode: u32, owner: Owner, root: &impl View) -> bool {
+    let owned = (state.uid, state.gid) == (owner.uid, owner.gid);
+    state.permissions() == mode & 0o7777 && (owned || root.owners() == Owners::Skip)
 }

@@ -12,6 +12,7 @@ mod compare; // what a path has, and what it is to have
 mod root; // a root directory, and every effect on it
 mod stage; // files beside their places, then in them
 mod survey; // what a plan must know of the root
+mod view; // a root as it is looked at
 
 use std::collections::BTreeSet;
 use std::io;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use change::{Before, Change, after, changes, changes_within};
 pub use root::{Owners, Root};
 pub use survey::{ledger, survey};
+pub use view::{State, View};
 
 use crate::ledger::{Ledger, Place};
 use crate::plan::{Action, Context, Effect, Origin, Plan, decide, file_name, parent, rescue};

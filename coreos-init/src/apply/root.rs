@@ -410,7 +410,7 @@ fn read_regular(file: OwnedFd, limit: u64) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Whether something is of this type.
-pub(super) fn is(state: &FileStat, kind: SFlag) -> bool {
+fn is(state: &FileStat, kind: SFlag) -> bool {
     state.st_mode & SFlag::S_IFMT.bits() == kind.bits()
 }
 

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use cloud_config::{Config, UnitKind};
 use nix::sys::stat::SFlag;
 
-use super::root::is;
-use super::{Error, Root};
+use super::Error;
+use super::view::{State, View};
 use crate::ledger::{Ledger, Place};
 use crate::plan::{
     CA_BUNDLE, CA_DEFAULTS, Content, Existing, ExistingBytes, Facts, InstalledUnit, Original,
@@ -39,9 +39,9 @@ const UNIT_DIRECTORIES: [&str; 5] = [
 ///
 /// # Errors
 /// [`Error::Read`] and [`Error::NotText`].
-pub fn survey(
-    root: &Root,
-    image: Option<&Root>,
+pub fn survey<V: View>(
+    root: &V,
+    image: Option<&V>,
     config: &Config,
 ) -> Result<(Facts, Vec<String>), Error> {
     let mut notes = Vec::new();
@@ -69,8 +69,8 @@ pub fn survey(
     let added = config.write_files.iter().filter(|file| file.append).map(|file| &file.path.value);
     for path in added.chain(ledger.appended.keys()).collect::<BTreeSet<_>>() {
         if let Some((bytes, state)) = read(root, path)? {
-            let owner = Owner { uid: state.st_uid, gid: state.st_gid };
-            let (content, mode) = (Content(bytes), state.st_mode & 0o7777);
+            let owner = Owner { uid: state.uid, gid: state.gid };
+            let (content, mode) = (Content(bytes), state.permissions());
             facts.appended.insert(path.clone(), ExistingBytes { content, mode, owner });
         }
     }
@@ -91,11 +91,11 @@ pub fn survey(
 ///
 /// # Errors
 /// [`Error::Read`]; a damaged ledger is an empty one.
-pub fn ledger(root: &Root) -> Result<Ledger, Error> {
+pub fn ledger(root: &impl View) -> Result<Ledger, Error> {
     noted_ledger(root, &mut Vec::new())
 }
 
-fn noted_ledger(root: &Root, notes: &mut Vec<String>) -> Result<Ledger, Error> {
+fn noted_ledger(root: &impl View, notes: &mut Vec<String>) -> Result<Ledger, Error> {
     let Some((bytes, _)) = read(root, Ledger::PATH)? else { return Ok(Ledger::default()) };
     let parsed = std::str::from_utf8(&bytes).ok().and_then(|text| Ledger::parse(text).ok());
     Ok(parsed.unwrap_or_else(|| {
@@ -105,7 +105,7 @@ fn noted_ledger(root: &Root, notes: &mut Vec<String>) -> Result<Ledger, Error> {
 }
 
 /// Reads whom TLS trusts here, and whom the image trusts.
-fn trust(root: &Root, image: Option<&Root>, facts: &mut Facts) -> Result<(), Error> {
+fn trust<V: View>(root: &V, image: Option<&V>, facts: &mut Facts) -> Result<(), Error> {
     facts.ca_bundle = existing(root, CA_BUNDLE)?;
     facts.ca_defaults = match image {
         Some(image) => existing(image, CA_BUNDLE)?.map(|bundle| bundle.text),
@@ -114,14 +114,14 @@ fn trust(root: &Root, image: Option<&Root>, facts: &mut Facts) -> Result<(), Err
     Ok(())
 }
 
-fn existing(root: &Root, path: &str) -> Result<Option<Existing>, Error> {
+fn existing(root: &impl View, path: &str) -> Result<Option<Existing>, Error> {
     let Some((bytes, state)) = read(root, path)? else { return Ok(None) };
     let text = String::from_utf8(bytes).map_err(|_| Error::NotText { path: path.to_string() })?;
-    let owner = Owner { uid: state.st_uid, gid: state.st_gid };
-    Ok(Some(Existing { text, mode: state.st_mode & 0o7777, owner }))
+    let owner = Owner { uid: state.uid, gid: state.gid };
+    Ok(Some(Existing { text, mode: state.permissions(), owner }))
 }
 
-fn original(image: &Root, path: &str) -> Result<Option<Original>, Error> {
+fn original(image: &impl View, path: &str) -> Result<Option<Original>, Error> {
     // Only a file of the image itself: one that a link leads to has another path.
     let place = Place { path: parent(path).to_string(), home: None };
     let found = image.directory(&place).and_then(|directory| match directory {
@@ -129,23 +129,23 @@ fn original(image: &Root, path: &str) -> Result<Option<Original>, Error> {
         None => Ok(None),
     });
     let found = found.map_err(|source| Error::Read { path: path.to_string(), source })?;
-    if !found.is_some_and(|state| is(&state, SFlag::S_IFREG)) {
+    if !found.is_some_and(|state| state.is(SFlag::S_IFREG)) {
         return Ok(None);
     }
     Ok(read(image, path)?.map(|(bytes, state)| Original {
         content: Content(bytes),
-        mode: state.st_mode & 0o7777,
-        owner: Owner { uid: state.st_uid, gid: state.st_gid },
+        mode: state.permissions(),
+        owner: Owner { uid: state.uid, gid: state.gid },
     }))
 }
 
-fn read(root: &Root, path: &str) -> Result<Option<(Vec<u8>, nix::sys::stat::FileStat)>, Error> {
+fn read(root: &impl View, path: &str) -> Result<Option<(Vec<u8>, State)>, Error> {
     root.read(path, LIMIT).map_err(|source| Error::Read { path: path.to_string(), source })
 }
 
 /// Reads what new homes start with: files and directories, no links.
 fn skeleton(
-    root: &Root,
+    root: &impl View,
     below: &str,
     depth: usize,
     entries: &mut Vec<Skeleton>,
@@ -160,16 +160,16 @@ fn skeleton(
         let relative = format!("{below}/{name}");
         let mut entry = Skeleton {
             path: relative.trim_start_matches('/').to_string(),
-            mode: state.st_mode & 0o7777,
+            mode: state.permissions(),
             content: None,
         };
-        if is(&state, SFlag::S_IFREG) {
+        if state.is(SFlag::S_IFREG) {
             let content = root.content(&directory, name, SKELETON_LIMIT).map_err(failed)?;
             entry.content = content.map(Content);
             if entry.content.is_some() {
                 entries.push(entry);
             }
-        } else if is(&state, SFlag::S_IFDIR) && depth > 0 {
+        } else if state.is(SFlag::S_IFDIR) && depth > 0 {
             entries.push(entry);
             skeleton(root, &relative, depth - 1, entries)?;
         }
@@ -178,7 +178,12 @@ fn skeleton(
 }
 
 /// Reads the units that the configuration enables or commands.
-fn units(root: &Root, config: &Config, ledger: &Ledger, facts: &mut Facts) -> Result<(), Error> {
+fn units(
+    root: &impl View,
+    config: &Config,
+    ledger: &Ledger,
+    facts: &mut Facts,
+) -> Result<(), Error> {
     let named = config.units.iter().filter(|unit| unit.kind == UnitKind::System);
     let named = named.filter(|unit| unit.enable || unit.command.is_some());
     let mut waiting: Vec<String> = named.map(|unit| unit.name.value.clone()).collect();
@@ -204,7 +209,7 @@ fn units(root: &Root, config: &Config, ledger: &Ledger, facts: &mut Facts) -> Re
 
 /// Finds a unit's file. One that an earlier configuration put there does not count: either
 /// this one puts it there again, or it goes.
-fn unit(root: &Root, ledger: &Ledger, name: &str) -> Result<Option<InstalledUnit>, Error> {
+fn unit(root: &impl View, ledger: &Ledger, name: &str) -> Result<Option<InstalledUnit>, Error> {
     for directory in UNIT_DIRECTORIES {
         let mut path = format!("{directory}/{name}");
         if ledger.files.contains_key(&path) {
@@ -215,8 +220,8 @@ fn unit(root: &Root, ledger: &Ledger, name: &str) -> Result<Option<InstalledUnit
             let place = Place { path: parent(&path).to_string(), home: None };
             let Some(above) = root.directory(&place).map_err(failed)? else { break };
             let Some(state) = root.look(&above, file_name(&path)).map_err(failed)? else { break };
-            if !is(&state, SFlag::S_IFLNK) {
-                let text = if is(&state, SFlag::S_IFREG) {
+            if !state.is(SFlag::S_IFLNK) {
+                let text = if state.is(SFlag::S_IFREG) {
                     let bytes = read(root, &path)?.map(|(bytes, _)| bytes).unwrap_or_default();
                     String::from_utf8_lossy(&bytes).into_owned()
                 } else {

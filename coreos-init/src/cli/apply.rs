@@ -8,7 +8,8 @@ use cloud_config::has_errors;
 
 use super::input::{self, Input, InputError};
 use super::{Streams, Verdict, here};
-use crate::apply::{self, Applied, Outcome, Owners, Root, survey};
+use crate::apply::{self, Applied, Outcome, Owners, Root, View, survey};
+use crate::image::ImageError;
 use crate::plan::{Context, Plan, plan};
 use crate::reading::Reading;
 use crate::trial::{self, Recovered, Trial};
@@ -20,6 +21,8 @@ pub(super) enum Failure {
     Input(#[from] InputError),
     #[error(transparent)]
     Apply(#[from] apply::Error),
+    #[error(transparent)]
+    Image(#[from] ImageError),
     #[error(transparent)]
     Trial(#[from] trial::Error),
     #[error("a trial is under way: `coreos-init confirm` keeps it, or wait until it is taken back")]
@@ -44,7 +47,7 @@ pub(super) fn run(input: &Input, options: &ApplyOptions<'_>, streams: &mut Strea
             streams.fail(&error);
             match error {
                 Failure::Input(_) | Failure::Apply(apply::Error::Open { .. }) => Verdict::None,
-                Failure::Apply(_) | Failure::Trial(_) | Failure::UnderWay => Verdict::No,
+                _ => Verdict::No,
             }
         }
     }
@@ -64,7 +67,8 @@ fn apply(
     if has_errors(&reading.findings) || !reading.failures.is_empty() {
         return Ok(Verdict::No);
     }
-    let plan = plan_for(&reading, options.root, &root, streams)?;
+    let image = here::image(options.root);
+    let plan = plan_for(&reading, &root, image.as_ref(), streams)?;
     if has_errors(&plan.findings) {
         return Ok(Verdict::No);
     }
@@ -107,14 +111,15 @@ fn end_trial(options: &ApplyOptions<'_>, streams: &mut Streams<'_>) -> Result<()
     Ok(())
 }
 
-/// Plans a configuration for the root at `path`, and shows what is wrong with it there.
-pub(super) fn plan_for(
+/// Plans a configuration for a root, and shows what is wrong with it there. `image` is the root
+/// as the image has it, if that is known.
+pub(super) fn plan_for<V: View>(
     reading: &Reading,
-    path: &Path,
-    root: &Root,
+    root: &V,
+    image: Option<&V>,
     streams: &mut Streams<'_>,
 ) -> Result<Plan, apply::Error> {
-    let (facts, notes) = survey(root, here::image(path).as_ref(), &reading.config)?;
+    let (facts, notes) = survey(root, image, &reading.config)?;
     let plan = plan(&reading.config, &Context { facts, ..reading.context.clone() });
     for finding in &plan.findings {
         streams.warn(reading.bundle.render(finding));

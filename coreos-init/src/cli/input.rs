@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cloud_config::MAX_USER_DATA;
 
-use crate::fetched::{self, Wanted};
+use crate::fetched::{self, Files, Wanted};
 use crate::net::{Lease, facts};
 use crate::reading::{Machine, Outside, Reading};
 use crate::source::{self, FileError, Found, MetaData, SourceName, from_file};
@@ -102,27 +102,39 @@ pub(super) fn read(
     overrides: &BTreeMap<String, String>,
     streams: &mut Streams<'_>,
 ) -> Reading {
+    let keep = keep.then_some(root);
     if root == Path::new("/")
         && let Ok(mut here) = Here::look()
     {
         let found = here.with(found.clone());
-        return read_with(&found, root, keep, overrides, &mut here, streams);
+        return read_with(&found, &root, keep, overrides, &mut here, streams);
     }
-    read_with(found, root, keep, overrides, &mut Workstation, streams)
+    read_with(found, &root, keep, overrides, &mut Workstation, streams)
+}
+
+/// The same for a root of which only the files are known, and as far as a workstation can.
+pub(super) fn read_for(
+    found: &Found,
+    files: &dyn Files,
+    overrides: &BTreeMap<String, String>,
+    streams: &mut Streams<'_>,
+) -> Reading {
+    read_with(found, files, None, overrides, &mut Workstation, streams)
 }
 
 fn read_with(
     found: &Found,
-    root: &Path,
-    keep: bool,
+    files: &dyn Files,
+    keep: Option<&Path>,
     overrides: &BTreeMap<String, String>,
     outside: &mut dyn Outside,
     streams: &mut Streams<'_>,
 ) -> Reading {
     // A root that has not booted yet has none.
-    let machine_id = std::fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default();
+    let machine_id = files.file("/etc/machine-id").unwrap_or_default();
+    let machine_id = String::from_utf8_lossy(&machine_id);
     let machine_id = machine_id.trim();
-    let machine = Machine { root, keep, overrides, fixed: &[], machine_id };
+    let machine = Machine { files, keep, overrides, fixed: &[], machine_id };
     let reading = Reading::new(found, &machine, outside);
     for finding in &reading.findings {
         streams.warn(reading.bundle.render(finding));

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 pub use apply::ApplyOptions;
 pub use input::Input;
 pub use period::period;
+pub use plan::{Overrides, PlanTarget};
 pub use schema::schema;
 pub use sources::SourcesOptions;
 pub use trial::TrialStep;
@@ -84,8 +85,8 @@ pub fn apply(input: &Input, options: &ApplyOptions<'_>) -> ExitCode {
 }
 
 /// Shows what a configuration would change.
-pub fn plan(input: &Input, options: &ApplyOptions<'_>, json: bool) -> ExitCode {
-    with_streams(|streams| plan::run(input, options, json, streams))
+pub fn plan(input: &Input, target: PlanTarget<'_>, overrides: &Overrides, json: bool) -> ExitCode {
+    with_streams(|streams| plan::run(input, target, overrides, json, streams))
 }
 
 /// Applies a configuration to this machine for a while.

@@ -1,6 +1,8 @@
-//! `plan`: what a configuration would change in a root, as a unified diff or as JSON.
+//! `plan`: what a configuration would change in a root or on a disk, as a unified diff or as JSON.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 
 use cloud_config::{has_errors, redacted};
 use serde::Serialize;
@@ -8,8 +10,9 @@ use similar::TextDiff;
 
 use super::apply::{ApplyOptions, Failure, plan_for, say_jobs};
 use super::input::{self, Input};
-use super::{Streams, Verdict};
-use crate::apply::{Before, Change, Owners, Root, after, changes};
+use super::{Streams, Verdict, here};
+use crate::apply::{Before, Change, Owners, Root, View, after, changes};
+use crate::image::DiskImage;
 use crate::plan::Plan;
 use crate::reading::Reading;
 use crate::source::Found;
@@ -54,13 +57,26 @@ enum State {
     Other,
 }
 
+/// What a plan is for.
+#[derive(Debug, Clone, Copy)]
+pub enum PlanTarget<'a> {
+    /// A directory that stands for the machine's root.
+    Root(&'a Path),
+    /// The image of the machine's disk.
+    Image(&'a Path),
+}
+
+/// Variables of the environment that say what `$private_ipv4` and the like are.
+pub type Overrides = BTreeMap<String, String>;
+
 pub(super) fn run(
     input: &Input,
-    options: &ApplyOptions<'_>,
+    target: PlanTarget<'_>,
+    overrides: &Overrides,
     json: bool,
     streams: &mut Streams<'_>,
 ) -> Verdict {
-    match plan(input, options, json, streams) {
+    match plan(input, target, overrides, json, streams) {
         Ok(verdict) => verdict,
         Err(error) => {
             streams.fail(&error);
@@ -71,15 +87,42 @@ pub(super) fn run(
 
 fn plan(
     input: &Input,
-    options: &ApplyOptions<'_>,
+    target: PlanTarget<'_>,
+    overrides: &Overrides,
     json: bool,
     streams: &mut Streams<'_>,
 ) -> Result<Verdict, Failure> {
     let found = input::find(input, &mut io::stdin().lock())?;
-    show_plan(&found, options, json, streams)
+    match target {
+        PlanTarget::Root(root) => {
+            let options = ApplyOptions { root, dry_run: true, overrides };
+            show_plan(&found, &options, json, streams)
+        }
+        PlanTarget::Image(path) => plan_for_image(&found, path, overrides, json, streams),
+    }
 }
 
-/// Shows the plan of a configuration.
+/// Shows the plan of a configuration for the machine whose disk a file is the image of.
+fn plan_for_image(
+    found: &Found,
+    path: &Path,
+    overrides: &Overrides,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> Result<Verdict, Failure> {
+    let disk = DiskImage::open(path)?;
+    let state = if disk.has_state() { "the state of its last boot" } else { "no state yet" };
+    streams.warn(format_args!(
+        "note: {} boots {} from slot {}, with {state}",
+        path.display(),
+        disk.version,
+        disk.slot
+    ));
+    let reading = input::read_for(found, &disk.root, overrides, streams);
+    show(&reading, &disk.root, Some(&disk.original), json, streams)
+}
+
+/// Shows the plan of a configuration for a directory.
 pub(super) fn show_plan(
     found: &Found,
     options: &ApplyOptions<'_>,
@@ -89,14 +132,24 @@ pub(super) fn show_plan(
     // Whose a file is counts for everybody who looks.
     let root = Root::open(options.root, Owners::Set)?;
     let reading = input::read(found, options.root, false, options.overrides, streams);
+    show(&reading, &root, here::image(options.root).as_ref(), json, streams)
+}
+
+fn show<V: View>(
+    reading: &Reading,
+    root: &V,
+    image: Option<&V>,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> Result<Verdict, Failure> {
     if has_errors(&reading.findings) || !reading.failures.is_empty() {
         return Ok(Verdict::No);
     }
-    let plan = plan_for(&reading, options.root, &root, streams)?;
+    let plan = plan_for(reading, root, image, streams)?;
     if has_errors(&plan.findings) {
         return Ok(Verdict::No);
     }
-    let shown = show(&plan, &reading, &root)?;
+    let shown = shown(&plan, reading, root)?;
     if json {
         streams.say(serde_json::to_string_pretty(&shown).expect("structs with string keys"));
     } else {
@@ -112,7 +165,7 @@ pub(super) fn show_plan(
     Ok(if shown.changes.is_empty() { Verdict::Yes } else { Verdict::Changes })
 }
 
-fn show(plan: &Plan, reading: &Reading, root: &Root) -> Result<Shown, Failure> {
+fn shown(plan: &Plan, reading: &Reading, root: &impl View) -> Result<Shown, Failure> {
     let changes = changes(plan, root)?;
     let names = reading.bundle.names();
     let changes = changes.iter().map(|change| ShownChange::new(change, &names));

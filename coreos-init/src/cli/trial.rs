@@ -21,7 +21,7 @@ use host::error::chain;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::apply::{ApplyOptions, plan_for};
-use super::here::{Here, HereError};
+use super::here::{self, Here, HereError};
 use super::input::{self, Input};
 use super::{Streams, Verdict};
 use crate::apply::{self, Applied, Outcome, Owners, Root};
@@ -270,7 +270,7 @@ fn apply_it(trial: &Trial, streams: &mut Streams<'_>) -> Result<Verdict, Failure
     if has_errors(&reading.findings) || !reading.failures.is_empty() {
         return Err(Failure::Refused("the configuration is refused".to_string()));
     }
-    let mut plan = plan_for(&reading, Path::new(ROOT), &root, streams)?;
+    let mut plan = plan_for(&reading, &root, here::image(Path::new(ROOT)).as_ref(), streams)?;
     if has_errors(&plan.findings) {
         return Err(Failure::Refused("this machine cannot be configured so".to_string()));
     }

@@ -15,7 +15,7 @@ mod machine_id; // who this machine is
 mod mapper; // device-mapper ioctls
 mod mounts; // every mount, with its flags
 mod provision; // sources → plan → apply, on the mounted root
-mod state; // the writable file system
+pub(crate) mod state; // the writable file system
 mod system_disk; // the disk that holds the root
 mod watchdog; // over a boot that has yet to prove itself
 

@@ -174,8 +174,8 @@ fn read(
     }
     let machine_id = fs::read_to_string(sysroot.join("etc/machine-id")).unwrap_or_default();
     let machine = Machine {
-        root: sysroot,
-        keep: true,
+        files: &sysroot,
+        keep: Some(sysroot),
         // Only a process that a person started has variables in its environment.
         overrides: &BTreeMap::new(),
         fixed: &fixed,

@@ -31,8 +31,11 @@ use super::system_disk::{SystemDisk, partition_node};
 pub(super) const MOUNT_POINT: &str = "/run/coreos/state";
 
 /// Directories of the root that live on the state, with the mode they are created with.
-const DIRECTORIES: [(&str, u32); 5] =
+pub(crate) const DIRECTORIES: [(&str, u32); 5] =
     [("var", 0o755), ("home", 0o755), ("root", 0o700), ("opt", 0o755), ("srv", 0o755)];
+
+/// Where the upper layer of `/etc` is on the state.
+pub(crate) const ETC_UPPER: &str = "etc/upper";
 
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -195,7 +198,7 @@ fn write_table(disk: &SystemDisk) -> Result<File, StateError> {
 
 /// What is on the state partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Content {
+pub(crate) enum Content {
     /// Nothing of anybody: the image says so, or nothing was ever written.
     Blank,
     Ext4 {
@@ -206,7 +209,7 @@ enum Content {
 
 /// How much of the start of a partition tells whether somebody wrote to it: the place of every
 /// file system's and volume manager's own mark.
-const PROBED: u64 = 1024 * 1024;
+pub(crate) const PROBED: u64 = 1024 * 1024;
 
 fn probe(node: &Path) -> io::Result<Content> {
     let mut start = Vec::new();
@@ -214,7 +217,7 @@ fn probe(node: &Path) -> io::Result<Content> {
     Ok(classify(&start))
 }
 
-fn classify(start: &[u8]) -> Content {
+pub(crate) fn classify(start: &[u8]) -> Content {
     let word = |at: usize| start.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
     const MAGIC: usize = 1024 + 0x38;
     const STATE: usize = 1024 + 0x3a;
@@ -348,7 +351,7 @@ fn cover(state: &Path, sysroot: &Path) -> Result<(), MountError> {
                 source,
             })
     };
-    let (upper, work) = (state.join("etc/upper"), state.join("etc/work"));
+    let (upper, work) = (state.join(ETC_UPPER), state.join("etc/work"));
     create(&upper, 0o755)?;
     create(&work, 0o700)?;
     let etc = sysroot.join("etc");

@@ -3,6 +3,7 @@
 mod apply;
 mod crash;
 mod findings;
+mod image;
 mod keys;
 mod plan;
 mod root;

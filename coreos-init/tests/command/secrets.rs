@@ -117,8 +117,9 @@ pub(crate) fn report_of(file: &Path) -> Report {
     let root = Root::new();
     let found = from_file(file).unwrap();
     let nothing = BTreeMap::new();
-    let machine =
-        Machine { root: root.path(), keep: true, overrides: &nothing, fixed: &[], machine_id: "" };
+    let path = root.path();
+    let (files, keep, overrides) = (&path, Some(path), &nothing);
+    let machine = Machine { files, keep, overrides, fixed: &[], machine_id: "" };
     let reading = Reading::new(&found, &machine, &mut Nowhere);
     let mut report = Report::begin(Some(&found), &[]);
     report.failures.extend(reading.failures.iter().cloned());
