@@ -230,8 +230,18 @@ impl<'a> Evening<'a> {
         let host = self.fleetctl(&nodes[2], &["ssh", "nginx@1", "cat /etc/hostname"])?;
         let there = nodes.iter().any(|node| node.name() == host.trim());
         self.checks.holds("ssh to the machine of a unit", there, &host);
+        let id = nodes[1].read("cat /etc/machine-id")?;
+        let words = ["ssh", "--machine", &id[..8], "cat /etc/hostname"];
+        let host = self.fleetctl(&nodes[0], &words);
+        self.checks.equal("ssh to a machine", host, format!("{}\n", nodes[1].name()));
+        let follow = "timeout 10 fleetctl journal -f --lines 50 nginx@1; test $? = 124";
+        self.checks.contains("a journal that goes on", nodes[0].read(follow), "Started nginx@");
         let top = self.fleetctl(&nodes[0], &["top", "--once"]);
         self.checks.contains("the cluster at a glance", top, "nginx@4.service");
+        let screen = "timeout 10 script -qec 'fleetctl top --interval 2' /dev/null; test $? = 124";
+        let screen = nodes[0].read(screen)?;
+        let looks = screen.matches("nginx@4.service").count();
+        self.checks.holds("it is shown again and again", looks > 1, screen);
         Ok(())
     }
 

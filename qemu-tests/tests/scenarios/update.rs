@@ -131,42 +131,54 @@ fn update(lab: &Lab, name: &str, bad: &[(&str, Variant, &str)]) -> Outcome {
 /// How often the power is cut while a release is written.
 const CUTS: u64 = 20;
 
-/// QEMU is killed at twenty moments of an update. The machine boots what it ran, or the release
-/// if that was already written, and an update that is begun again arrives.
+/// QEMU is killed at twenty moments of updates. The machine boots what it ran, or the release if
+/// that was already written, and an update that is begun again arrives.
 pub(crate) fn killed(lab: &Lab) -> Outcome {
     let mut checks = Checks::default();
     let publisher = Publisher::start(&lab.workspace)?;
-    let first = publisher.build("1.0.0", Variant::default(), true)?;
-    publisher.build("1.1.0", Variant::default(), false)?;
-    publisher.publish("1.1.0", false, &["beta", "stable"])?;
+    let offer = |number: u64| -> Result<String> {
+        let version = format!("1.{number}.0");
+        publisher.build(&version, Variant::default(), false)?;
+        publisher.publish(&version, false, &["beta", "stable"])?;
+        Ok(version)
+    };
+    let mut runs = "1.0.0".to_owned();
+    let first = publisher.build(&runs, Variant::default(), true)?;
+    let mut number = 1;
+    let mut offered = offer(number)?;
     let hardware = lab.hardware_of("update-killed", &first.join("coreos.raw"))?;
     let config = CONFIG.replace("KEY", hardware.public_key()).replace("SERVER", publisher.url());
     let hardware = lab.insert(hardware, &config, "updated", Label::NoCloud)?;
     let mut machine = hardware.boot(None)?;
     machine.log_in(BOOT)?;
     wait_for_health(&machine)?;
-    // Spread over the time that writing takes, a bit more with each round.
+    machine.read("sudo systemctl mask update-agent.service")?;
     for cut in 0..CUTS {
         machine.read("sudo systemd-run --quiet --unit=apply update-agent apply")?;
-        std::thread::sleep(Duration::from_millis(500 + cut * 4000));
+        // All over the time that writing takes, in no order.
+        std::thread::sleep(Duration::from_secs(cut * 37 % 61));
         machine = machine.power_cut().boot(None)?;
         machine.log_in(BOOT)?;
         let found = release(&machine)?;
         step(&format!("cut {} of {CUTS}: {found} came up", cut + 1));
-        if found == "1.1.0" {
-            break;
+        if found == offered {
+            wait_for_health(&machine)?;
+            let kept = format!("coreos_{runs}.efi coreos_{found}.efi");
+            checks.equal("it is kept", entries(&machine), kept);
+            runs = found;
+            number += 1;
+            offered = offer(number)?;
+        } else {
+            checks.equal("the old release came up", Ok(found), runs.clone());
         }
-        checks.equal("the old release came up", Ok(found), "1.0.0");
-        wait_for_health(&machine)?;
     }
-    if release(&machine)? == "1.0.0" {
-        let applied = machine.run("sudo update-agent apply", APPLY)?;
-        checks.holds("the release is written", applied.status.success(), told(&applied));
-        reboot(&machine)?;
-    }
+    let applied = machine.run("sudo update-agent apply", APPLY)?;
+    checks.holds("the release is written", applied.status.success(), told(&applied));
+    reboot(&machine)?;
     wait_for_health(&machine)?;
-    checks.equal("the release arrived", release(&machine), "1.1.0");
-    checks.equal("it is kept", entries(&machine), "coreos_1.0.0.efi coreos_1.1.0.efi");
+    checks.equal("the release arrived", release(&machine), offered.clone());
+    let kept = format!("coreos_{runs}.efi coreos_{offered}.efi");
+    checks.equal("it is kept", entries(&machine), kept);
     checks.finish()
 }
 
