@@ -39,7 +39,7 @@ lint: setup
 bench: PACKAGES := $(shell sed -e 's/\#.*//' host-packages.txt)
 bench: image
 	@image/bench.sh $(PROGRAMS)/image target/bench
-	@cargo build --release --locked -p channels --example delta-bench
+	@cargo build --release --locked -p channels --example delta-bench -p update-agent --example apply-bench
 	@channels/bench.sh $(PROGRAMS) $(IMAGE_DIR) target/bench
 	@coreos-init/bench.sh $(PROGRAMS) target/bench
 	@$(PROGRAMS)/machine bench --image $(IMAGE_DIR)/coreos.qcow2

@@ -4,7 +4,7 @@
 # version before of, and the kernel. Prints bytes, CPU seconds, memory and ratios.
 # usage: channels/bench.sh PROGRAMS RELEASE-DIRECTORY WORK-DIRECTORY
 set -euo pipefail
-programs=$1 release=$2 work=$3
+programs=$(realpath "$1") release=$(realpath "$2") work=$3
 rm -rf "$work"
 mkdir -p "$work"
 trap 'rm -rf "$work"' EXIT
@@ -18,3 +18,10 @@ for kind in small security kernel; do
     olds+=("$kind=$work/$kind")
 done
 "$programs/examples/delta-bench" compare "$release" "${olds[@]}"
+
+cd "$work"
+"$programs/channels" init --no-passphrase >log
+"$programs/channels" publish security --no-packs >>log
+"$programs/channels" publish "$release" --patch-from 0.0.1 >>log
+version=$(basename "$release"/coreos_*.root .root)
+"$programs/examples/apply-bench" repository repository/metadata/1.root.json security "${version#coreos_}"

@@ -111,6 +111,21 @@ fn without_a_daemon_one_line_says_where_it_was_looked_for() {
 }
 
 #[test]
+fn a_daemon_that_says_nothing_is_waited_for_as_long_as_was_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("fleet.sock");
+    let _silent = std::os::unix::net::UnixListener::bind(&socket).expect("it listens");
+    let (code, stdout, stderr) = run(fleetctl(&["--request-timeout=0.2", "list-machines"])
+        .env("FLEETCTL_ENDPOINT", socket.display().to_string()));
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert_eq!(
+        stderr,
+        "error: fleetd has not answered GET machines within 0.2 s; \
+         --request-timeout=SECONDS waits longer\n"
+    );
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
     let table: [(&[&str], &str); 8] = [
         (&["--endpoint=ftp://a", "list-units"], "`ftp://a` is not an endpoint"),

@@ -73,6 +73,17 @@ pub enum ClientError {
         /// What went wrong.
         source: io::Error,
     },
+    /// Nothing came in time.
+    #[error(
+        "fleetd has not answered {request} within {} s; --request-timeout=SECONDS waits longer",
+        limit.as_secs_f64()
+    )]
+    Slow {
+        /// Method and path.
+        request: String,
+        /// How long was waited.
+        limit: Duration,
+    },
     /// The daemon refused.
     #[error("{message}")]
     Refused {
@@ -89,9 +100,9 @@ impl ClientError {
         matches!(self, ClientError::Refused { code: 404, .. })
     }
 
-    /// Whether etcd is away, so that asking again later may help.
+    /// Whether etcd is away or the daemon busy, so that asking again later may help.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, ClientError::Refused { code: 503, .. })
+        matches!(self, ClientError::Refused { code: 503, .. } | ClientError::Slow { .. })
     }
 }
 
@@ -253,10 +264,19 @@ impl Client {
         body: Option<&B>,
     ) -> Result<T, ClientError> {
         let answer = self.send(method, path, body)?;
-        serde_json::from_reader(answer).map_err(|error| ClientError::Answer {
-            request: format!("{method} {path}"),
-            source: error.into(),
-        })
+        serde_json::from_reader(answer)
+            .map_err(|error| self.unanswered(format!("{method} {path}"), error.into()))
+    }
+
+    /// Why there is no whole answer.
+    fn unanswered(&self, request: String, source: io::Error) -> ClientError {
+        match source.kind() {
+            // What a socket says when its time is over.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                ClientError::Slow { request, limit: self.timeout }
+            }
+            _ => ClientError::Answer { request, source },
+        }
     }
 
     /// Sends a question, and returns the answer's body if it is a good one.
@@ -267,7 +287,7 @@ impl Client {
         body: Option<&B>,
     ) -> Result<Body, ClientError> {
         let request = format!("{method} {path}");
-        let answer = |source: io::Error| ClientError::Answer { request: request.clone(), source };
+        let answer = |source: io::Error| self.unanswered(request.clone(), source);
         let body = match body {
             Some(body) => serde_json::to_vec(body).map_err(|error| answer(error.into()))?,
             None => Vec::new(),

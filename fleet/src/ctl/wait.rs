@@ -83,7 +83,7 @@ pub(super) fn wait(
                 reasons.say(cluster, unit);
                 true
             }
-            // etcd is away for a moment; the daemon says when it is back.
+            // etcd is away for a moment, or the machine is busy.
             Err(CtlError::Client(error)) if error.is_unavailable() => true,
             Err(error) => {
                 failed = Some(error);

@@ -142,6 +142,8 @@ impl<'a> Evening<'a> {
         command.arg(format!("--tunnel={}", through.address())).args(words);
         command.env("SSH_AUTH_SOCK", self.rack.folder.join("agent"));
         command.env("FLEETCTL_STRICT_HOST_KEY_CHECKING", "false");
+        command.env("FLEETCTL_REQUEST_TIMEOUT", (3 * S::PATIENCE).to_string());
+        command.env("FLEETCTL_SSH_TIMEOUT", (10 * S::PATIENCE).to_string());
         command.current_dir(&self.rack.folder);
         child::run(command, QUICK * S::PATIENCE)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
