@@ -25,6 +25,9 @@ pub trait Outside {
     /// addresses of IPv6 if those are.
     fn lease(&mut self, needed: bool, ipv6: bool) -> Result<Option<Lease>, String>;
 
+    /// Takes note of what is said of the network, before anything is asked of it.
+    fn know(&mut self, _: &network::Network) {}
+
     /// The bytes at an address.
     fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String>;
 }
@@ -70,6 +73,7 @@ impl Reading {
     pub fn new(found: &Found, machine: &Machine<'_>, outside: &mut dyn Outside) -> Reading {
         let (mut failures, mut notes) = (Vec::new(), Vec::new());
         let network = network(found, &mut failures, &mut notes);
+        outside.know(&network);
 
         let (bundle, asked) = {
             let mut get = |wanted: &Wanted| outside.get(wanted);
@@ -81,6 +85,9 @@ impl Reading {
         };
         let uses = bundle.variables();
         let (draft, _) = bundle.decode(&Values::Unknown);
+        if let Some(described) = &draft.network {
+            outside.know(&described.value);
+        }
         let mut fixed = network.static_addresses();
         fixed.extend(config_static_addresses(&draft));
         fixed.extend(machine.fixed);

@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -82,7 +83,7 @@ impl Modules {
             self.rules.iter().filter(|r| wanted(r)).flat_map(|r| r.files.clone()).collect();
         for file in files {
             if self.loaded.insert(file.clone())
-                && let Err(reason) = load(&self.directory.join(&file))
+                && let Err(reason) = load(&self.directory.join(&file), c"")
             {
                 self.failed.push(format!("kernel module {file}: {reason}"));
             }
@@ -92,12 +93,41 @@ impl Modules {
 
 /// Loads one module file. A module that is there already, or whose hardware is not (a
 /// processor without the instructions of an accelerated hash), is no failure.
-fn load(path: &Path) -> std::io::Result<()> {
+fn load(path: &Path, parameters: &CStr) -> io::Result<()> {
     let file = fs::File::open(path)?;
-    match finit_module(&file, c"" as &CStr, ModuleInitFlags::empty()) {
+    match finit_module(&file, parameters, ModuleInitFlags::empty()) {
         Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Loads a module by its name, and first what it depends on, from the directory of one kernel
+/// release, as its `modules.dep` has it: `kernel/net/bridge.ko: kernel/net/stp.ko kernel/net/llc.ko`,
+/// what is needed first coming last. `parameters` are the module's own.
+///
+/// # Errors
+///
+/// There is no such module, or the kernel does not take one of them.
+pub fn load_named(directory: &Path, name: &str, parameters: &CStr) -> io::Result<()> {
+    let text = fs::read_to_string(directory.join("modules.dep"))?;
+    let (file, needs) = needs(&text, name).ok_or_else(|| {
+        let message = format!("this release has no kernel module {name}");
+        io::Error::new(io::ErrorKind::NotFound, message)
+    })?;
+    for needed in needs {
+        load(&directory.join(needed), c"")?;
+    }
+    load(&directory.join(file), parameters)
+}
+
+/// The file of a module and those of what it needs, in the order of loading.
+fn needs<'t>(text: &'t str, name: &str) -> Option<(&'t str, Vec<&'t str>)> {
+    text.lines().find_map(|line| {
+        let (file, needs) = line.split_once(':')?;
+        let stem = file.rsplit('/').next()?.split('.').next()?;
+        let same = stem.replace('-', "_") == name.replace('-', "_");
+        same.then(|| (file, needs.split_whitespace().rev().collect()))
+    })
 }
 
 fn parse(text: &str) -> Vec<Rule> {
@@ -202,5 +232,27 @@ mod tests {
         assert_eq!(rules.len(), 2);
         assert_eq!(rules[0].files, ["dm-mod.ko", "dm-verity.ko"]);
         assert_eq!(rules[1].when, When::Alias("virtio:d2v*".into()));
+    }
+
+    #[test]
+    fn what_a_module_needs_comes_before_it() {
+        let text = "kernel/net/802/stp.ko: kernel/net/llc/llc.ko\n\
+                    kernel/net/8021q/8021q.ko: kernel/net/802/garp.ko kernel/net/802/stp.ko kernel/net/llc/llc.ko\n\
+                    kernel/drivers/md/dm-mod.ko.xz:\n";
+        let of = |name| needs(text, name);
+        assert_eq!(
+            of("8021q"),
+            Some((
+                "kernel/net/8021q/8021q.ko",
+                vec!["kernel/net/llc/llc.ko", "kernel/net/802/stp.ko", "kernel/net/802/garp.ko"]
+            ))
+        );
+        assert_eq!(of("dm_mod"), Some(("kernel/drivers/md/dm-mod.ko.xz", Vec::new())));
+        assert_eq!(of("mod"), None);
+        let directory = tempfile::tempdir().unwrap();
+        let load = |name| load_named(directory.path(), name, c"").unwrap_err();
+        assert_eq!(load("bonding").kind(), io::ErrorKind::NotFound);
+        fs::write(directory.path().join("modules.dep"), text).unwrap();
+        assert_eq!(load("bonding").to_string(), "this release has no kernel module bonding");
     }
 }

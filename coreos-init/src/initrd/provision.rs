@@ -10,6 +10,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cloud_config::network;
 use host::error::chain;
 use nix::mount::umount;
 
@@ -63,6 +64,10 @@ pub(super) fn run(boot: Boot<'_>) {
     };
     let trial = end_trial(sysroot, &places.state);
     let mut uplink = Uplink::new(&places, PathBuf::from(RESOLV_CONF));
+    if let Ok(kernel) = nix::sys::utsname::uname() {
+        let release = Path::new("usr/lib/modules").join(kernel.release());
+        uplink = uplink.with_modules(sysroot.join(release));
+    }
     let search = source::find(&places, &mut uplink);
     stages.done("sources");
 
@@ -149,6 +154,10 @@ impl Outside for Initrd<'_, '_> {
         }
         let lease = if ipv6 { self.uplink.lease_with_ipv6() } else { self.uplink.lease() };
         lease.map(Some).map_err(|error| chain(&error))
+    }
+
+    fn know(&mut self, network: &network::Network) {
+        self.uplink.know(network);
     }
 
     fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String> {

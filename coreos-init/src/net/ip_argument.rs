@@ -149,6 +149,7 @@ mod tests {
                 addresses: vec![Address { ip: address.0.parse().unwrap(), prefix: address.1 }],
                 routes: via.map(Route::default_via).into_iter().collect(),
                 dns: dns.iter().map(|server| server.parse().unwrap()).collect(),
+                mtu: None,
             },
         })
     }

@@ -60,6 +60,10 @@ pub(super) struct Link {
     pub(super) mac: Mac,
     pub(super) up: bool,
     pub(super) carrier: bool,
+    /// The bond or bridge that it is a member of.
+    pub(super) above: Option<u32>,
+    /// The longest packet, in bytes.
+    pub(super) mtu: u32,
 }
 
 /// How an interface is chosen. Nothing said: any.
@@ -98,36 +102,45 @@ impl fmt::Display for LinkChoice {
     }
 }
 
-/// The Ethernet interfaces, by index: those of hardware, and the ends of virtual cables.
-pub(super) async fn ethernet(handle: &Handle) -> io::Result<Vec<Link>> {
+/// The Ethernet interfaces, by index: those of hardware, the ends of virtual cables, and, of
+/// those that are made of others, the ones of these indexes.
+pub(super) async fn ethernet(handle: &Handle, made: &[u32]) -> io::Result<Vec<Link>> {
     let messages: Vec<_> = handle.link().get().execute().try_collect().await.map_err(into_io)?;
-    let mut links: Vec<_> = messages.iter().filter_map(link).collect();
+    let mut links: Vec<_> = messages.iter().filter_map(|message| link(message, made)).collect();
     links.sort_by_key(|link| link.index);
     Ok(links)
 }
 
-fn link(message: &LinkMessage) -> Option<Link> {
+fn link(message: &LinkMessage, made: &[u32]) -> Option<Link> {
     let flags = message.header.flags;
     if message.header.link_layer_type != LinkLayerType::Ether || flags.contains(LinkFlags::Loopback)
     {
         return None;
     }
-    let mut name = None;
-    let mut mac = None;
+    let index = message.header.index;
+    let (mut name, mut mac, mut above, mut mtu) = (None, None, None, 0);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value.clone()),
             LinkAttribute::Address(value) => mac = value.as_slice().try_into().ok().map(Mac),
-            LinkAttribute::LinkInfo(infos) if infos.iter().any(is_made_of_others) => return None,
+            LinkAttribute::Controller(index) => above = Some(*index).filter(|index| *index != 0),
+            LinkAttribute::Mtu(value) => mtu = *value,
+            LinkAttribute::LinkInfo(infos)
+                if !made.contains(&index) && infos.iter().any(is_made_of_others) =>
+            {
+                return None;
+            }
             _ => {}
         }
     }
     Some(Link {
-        index: message.header.index,
+        index,
         name: name?,
         mac: mac.filter(|mac| mac.0 != [0; 6])?,
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
+        above,
+        mtu,
     })
 }
 
@@ -143,6 +156,11 @@ pub(super) async fn set_up(handle: &Handle, index: u32) -> io::Result<()> {
 
 pub(super) async fn set_down(handle: &Handle, index: u32) -> io::Result<()> {
     let message = LinkUnspec::new_with_index(index).down().build();
+    handle.link().set(message).execute().await.map_err(into_io)
+}
+
+pub(super) async fn set_mtu(handle: &Handle, index: u32, mtu: u32) -> io::Result<()> {
+    let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
     handle.link().set(message).execute().await.map_err(into_io)
 }
 
@@ -238,7 +256,7 @@ pub(super) async fn flush(handle: &Handle, index: u32) -> io::Result<()> {
     Ok(())
 }
 
-fn into_io(error: rtnetlink::Error) -> io::Error {
+pub(super) fn into_io(error: rtnetlink::Error) -> io::Error {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.to_io(),
         other => io::Error::other(other),
@@ -269,6 +287,8 @@ mod tests {
             mac: Mac([2, 0, 0, 0, 0, index as u8]),
             up: true,
             carrier,
+            above: None,
+            mtu: 1500,
         };
         let two = [link(0, false), link(1, true)];
         let one = [link(0, false)];

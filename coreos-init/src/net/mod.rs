@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! variables, metadata, static addresses → facts::values → needs_network?
-//!   → Network: links up → lease, or Static from ip= or network-config → configure → (fetch)
+//!   → Network: bonds, bridges, VLANs made, links up → lease, or Static from ip= or network-config
+//!   → configure → (fetch)
 //!   → teardown: nothing is left for udev and networkd to trip over
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! does, too: addresses of IPv6 come from router advertisements, which the kernel follows, or by
 //! DHCPv6 where they say so.
 
+mod devices; // bonds, bridges and VLANs in the kernel
 mod dhcp; // one DHCPv4 lease
 pub mod facts; // what $private_ipv4 and the like stand for
 mod ip_argument; // ip= of the kernel command line
@@ -20,12 +22,14 @@ mod network; // bringing it up, and down again
 mod router; // addresses of IPv6 as routers hand them out
 mod settings; // what one interface is given
 mod uplink; // brought up only if something asks for it
+mod wiring; // bonds, bridges, VLANs
 
 pub use ip_argument::{IpArgument, IpArgumentError, ip_arguments};
 pub use links::{LinkChoice, Mac};
 pub use network::{NetError, Network};
 pub use settings::{Route, Settings, Static};
 pub use uplink::{Uplink, statics_of};
+pub use wiring::{Device, Made, Part, Wiring};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::links::{self, Link, LinkChoice};
 use super::router::{self, Given};
-use super::{Lease, Mac, Settings, Static, dhcp};
+use super::{Device, Lease, Mac, Made, Part, Settings, Static, Wiring, devices, dhcp};
 
 /// How often the kernel is asked whether an interface has appeared.
 const APPEAR_POLL: Duration = Duration::from_millis(50);
@@ -84,6 +84,10 @@ pub struct Network {
     handle: Handle,
     /// The links that were changed here, by index.
     touched: BTreeMap<u32, Touched>,
+    /// What was made here, in order.
+    made: Vec<(u32, String)>,
+    /// The names of those that are asked for a lease; none for all.
+    leased: Vec<String>,
 }
 
 /// A link that was changed.
@@ -92,6 +96,14 @@ struct Touched {
     name: String,
     /// It was down before.
     raised: bool,
+    /// The longest packet that it had, if that was changed.
+    mtu: Option<u32>,
+}
+
+impl Touched {
+    fn new(link: &Link) -> Touched {
+        Touched { name: link.name.clone(), raised: !link.up, mtu: None }
+    }
 }
 
 impl fmt::Debug for Network {
@@ -111,7 +123,119 @@ impl Network {
             runtime.spawn(connection);
             handle
         };
-        Ok(Network { runtime, handle, touched: BTreeMap::new() })
+        Ok(Network {
+            runtime,
+            handle,
+            touched: BTreeMap::new(),
+            made: Vec::new(),
+            leased: Vec::new(),
+        })
+    }
+
+    /// Makes bonds, bridges and VLANs, of what is there of their members. `load` gets the module
+    /// that the kernel lacks for one, by name.
+    pub fn wire(
+        &mut self,
+        wiring: &Wiring,
+        load: &mut dyn FnMut(&str) -> io::Result<()>,
+    ) -> Result<(), NetError> {
+        for device in &wiring.devices {
+            self.make(device, load)?;
+        }
+        self.leased.clone_from(&wiring.leased);
+        Ok(())
+    }
+
+    fn make(
+        &mut self,
+        device: &Device,
+        load: &mut dyn FnMut(&str) -> io::Result<()>,
+    ) -> Result<(), NetError> {
+        let parts = self.parts(device)?;
+        for (part, link) in &parts {
+            if let Part::Hardware(.., Some(mtu)) = part {
+                self.set_mtu(link, *mtu)?;
+            }
+        }
+        let indexes: Vec<_> = parts.iter().map(|(part, link)| (*part, link.index)).collect();
+        let make = || self.runtime.block_on(devices::make(&self.handle, device, &indexes));
+        let index = match make() {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                load(device.module()).and_then(|()| make())
+            }
+            result => result,
+        };
+        let name = &device.name;
+        let doing = || format!("make the {} {name}", device.kind());
+        let index = index.map_err(|source| NetError::Kernel { doing: doing(), source })?;
+        self.made.push((index, name.clone()));
+        for (_, link) in &parts {
+            if matches!(device.made, Made::Bond(..)) && link.up {
+                let down = links::set_down(&self.handle, link.index);
+                self.kernel(format!("bring down {}", link.name), down)?;
+            }
+            if !matches!(device.made, Made::Vlan(..)) {
+                let join = devices::join(&self.handle, link.index, index);
+                self.kernel(format!("put {} into {name}", link.name), join)?;
+            }
+            self.note(link);
+            let up = links::set_up(&self.handle, link.index);
+            self.kernel(format!("bring up {}", link.name), up)?;
+        }
+        self.kernel(format!("bring up {name}"), links::set_up(&self.handle, index))
+    }
+
+    /// What is there of the parts of a device. The names that udev will give are not known yet:
+    /// where a machine has as many interfaces as are named, and none by such a name, all are
+    /// meant.
+    fn parts<'d>(&self, device: &'d Device) -> Result<Vec<(&'d Part, Link)>, NetError> {
+        let links = self.links()?;
+        let (mut found, mut missing) = (Vec::new(), None);
+        for part in device.parts() {
+            let named;
+            let choice = match part {
+                Part::Hardware(_, choice, _) => choice,
+                Part::Made(name) => {
+                    named = LinkChoice { name: Some(name.clone()), mac: None };
+                    &named
+                }
+            };
+            match self.find(choice, &links) {
+                Ok(link) => found.push((part, link)),
+                Err(error) => {
+                    missing.get_or_insert(error);
+                }
+            }
+        }
+        let unknown =
+            |part: &Part| matches!(part, Part::Hardware(_, choice, _) if choice.mac.is_none());
+        let hardware = links.into_iter().filter(|link| !self.is_made(link));
+        let hardware: Vec<Link> = hardware.collect();
+        match missing {
+            Some(error) if found.is_empty() => {
+                let all = device.parts();
+                if hardware.len() == all.len() && all.iter().all(unknown) {
+                    return Ok(all.iter().zip(hardware).collect());
+                }
+                Err(error)
+            }
+            _ => Ok(found),
+        }
+    }
+
+    /// Takes note that a link is changed.
+    fn note(&mut self, link: &Link) -> &mut Touched {
+        self.touched.entry(link.index).or_insert_with(|| Touched::new(link))
+    }
+
+    fn set_mtu(&mut self, link: &Link, mtu: u32) -> Result<(), NetError> {
+        if link.mtu == mtu {
+            return Ok(());
+        }
+        let doing = format!("set the MTU of {} to {mtu}", link.name);
+        self.kernel(doing, links::set_mtu(&self.handle, link.index, mtu))?;
+        self.note(link).mtu.get_or_insert(link.mtu);
+        Ok(())
     }
 
     /// Brings up all Ethernet interfaces and takes the first lease that any of them is offered,
@@ -121,6 +245,7 @@ impl Network {
     pub fn lease(&mut self, deadline: Duration, ipv6: bool) -> Result<Lease, NetError> {
         let start = Instant::now();
         let links = self.raise()?;
+        let links: Vec<Link> = links.into_iter().filter(|link| self.may_ask(link)).collect();
         let left = deadline.saturating_sub(start.elapsed());
         let handle = self.handle.clone();
         let (lease, given) = self.runtime.block_on(async {
@@ -150,7 +275,8 @@ impl Network {
     /// A lease with what routers gave, which alone is one, too.
     fn take(&mut self, lease: Option<Lease>, given: Given) -> Result<Lease, NetError> {
         if let Some(address) = given.leased {
-            let touched = || Touched { name: given.interface.clone(), raised: false };
+            let name = given.interface.clone();
+            let touched = || Touched { name, raised: false, mtu: None };
             self.touched.entry(given.index).or_insert_with(touched);
             let doing = format!("add {address} to {}", given.interface);
             self.kernel(doing, links::add_address(&self.handle, given.index, address))?;
@@ -174,19 +300,19 @@ impl Network {
 
     /// The kernel's indexes of the Ethernet interfaces.
     pub fn interfaces(&self) -> Result<Vec<u32>, NetError> {
-        Ok(self.links()?.iter().map(|link| link.index).collect())
+        Ok(self.usable()?.iter().map(|link| link.index).collect())
     }
 
     /// Name and address of the first interface with a carrier, else of the first.
     pub fn first_with_carrier(&self) -> Result<(String, Mac), NetError> {
-        let links = self.links()?;
-        let link = find(&LinkChoice::default(), &links)?;
-        Ok((link.name.clone(), link.mac))
+        let link = self.find(&LinkChoice::default(), &self.usable()?)?;
+        Ok((link.name, link.mac))
     }
 
     /// Why there is no lease.
     fn no_lease(&self, deadline: Duration) -> Result<NetError, NetError> {
-        let links = self.links()?;
+        let links: Vec<Link> =
+            self.usable()?.into_iter().filter(|link| self.may_ask(link)).collect();
         let seconds = deadline.as_secs();
         let with_carrier: Vec<_> = links.iter().filter(|link| link.carrier).cloned().collect();
         Ok(if with_carrier.is_empty() {
@@ -205,9 +331,8 @@ impl Network {
         resolv_conf: &Path,
     ) -> Result<(), NetError> {
         let choice = LinkChoice { name: Some(interface.to_owned()), mac: None };
-        let links = self.links()?;
-        let link = find(&choice, &links)?;
-        self.apply(link, settings)?;
+        let link = self.find(&choice, &self.links()?)?;
+        self.apply(&link, settings)?;
         write_resolv_conf(settings, resolv_conf)
     }
 
@@ -223,7 +348,7 @@ impl Network {
         let links = self.raise()?;
         let mut all = Settings::default();
         for one in statics {
-            let link = find(&one.link, &links)?;
+            let link = self.find(&one.link, &links)?;
             let left = deadline.saturating_sub(start.elapsed());
             let handle = self.handle.clone();
             let carrier = self.runtime.block_on(async {
@@ -235,7 +360,7 @@ impl Network {
                 interfaces: link.name.clone(),
                 seconds: deadline.as_secs(),
             })?;
-            self.apply(link, &one.settings)?;
+            self.apply(&link, &one.settings)?;
             all.dns.extend(&one.settings.dns);
         }
         write_resolv_conf(&all, resolv_conf)
@@ -246,24 +371,41 @@ impl Network {
     /// first failure is returned.
     pub fn teardown(mut self) -> Result<(), NetError> {
         let mut result = Ok(());
+        let made = std::mem::take(&mut self.made);
+        // Before what they are made of; with them go their addresses.
+        for (index, name) in made.iter().rev() {
+            let doing = format!("remove {name}");
+            result = result.and(self.kernel(doing, devices::remove(&self.handle, *index)));
+            self.touched.remove(index);
+        }
         for (index, link) in std::mem::take(&mut self.touched) {
             let name = &link.name;
             result =
                 result.and(self.kernel(format!("flush {name}"), links::flush(&self.handle, index)));
-            if link.raised {
-                let doing = format!("bring down {name}");
-                result = result.and(self.kernel(doing, links::set_down(&self.handle, index)));
+            if let Some(mtu) = link.mtu {
+                let doing = format!("set the MTU of {name} to {mtu}");
+                result = result.and(self.kernel(doing, links::set_mtu(&self.handle, index, mtu)));
             }
+            // A bond leaves its members down.
+            let (doing, set) = match link.raised {
+                true => (format!("bring down {name}"), false),
+                false => (format!("bring up {name}"), true),
+            };
+            result = result.and(match set {
+                false => self.kernel(doing, links::set_down(&self.handle, index)),
+                true => self.kernel(doing, links::set_up(&self.handle, index)),
+            });
         }
         result
     }
 
     /// The Ethernet interfaces, waiting a little for the first.
     fn links(&self) -> Result<Vec<Link>, NetError> {
+        let made: Vec<u32> = self.made.iter().map(|(index, _)| *index).collect();
         let found = async {
             let start = Instant::now();
             loop {
-                let links = links::ethernet(&self.handle).await?;
+                let links = links::ethernet(&self.handle, &made).await?;
                 if !links.is_empty() || start.elapsed() > APPEAR {
                     return Ok(links);
                 }
@@ -278,18 +420,51 @@ impl Network {
 
     /// Brings up every interface that is not, and returns them all.
     fn raise(&mut self) -> Result<Vec<Link>, NetError> {
-        let links = self.links()?;
+        let links = self.usable()?;
         for link in links.iter().filter(|link| !link.up) {
             let doing = format!("bring up {}", link.name);
             self.kernel(doing, links::set_up(&self.handle, link.index))?;
-            self.touched.insert(link.index, Touched { name: link.name.clone(), raised: true });
+            self.note(link);
         }
         Ok(links)
     }
 
+    /// Those that can have an address: all but members of others.
+    fn usable(&self) -> Result<Vec<Link>, NetError> {
+        Ok(self.links()?.into_iter().filter(|link| link.above.is_none()).collect())
+    }
+
+    /// Whether a link was made here.
+    fn is_made(&self, link: &Link) -> bool {
+        self.made.iter().any(|(index, _)| *index == link.index)
+    }
+
+    /// Whether a lease is asked for on a link.
+    fn may_ask(&self, link: &Link) -> bool {
+        self.leased.is_empty() || self.leased.contains(&link.name)
+    }
+
+    /// The link that is meant: one that was made here, by its name, else one of hardware.
+    fn find(&self, choice: &LinkChoice, links: &[Link]) -> Result<Link, NetError> {
+        let (made, hardware): (Vec<Link>, Vec<Link>) =
+            links.iter().cloned().partition(|link| self.is_made(link));
+        let by_name = made.iter().find(|link| Some(&link.name) == choice.name.as_ref());
+        let found = by_name.filter(|_| choice.mac.is_none()).or(choice.choose(&hardware));
+        let found = found.or(if choice.name.is_none() { made.first() } else { None });
+        found.cloned().ok_or_else(|| NetError::NoSuchInterface {
+            wanted: choice.to_string(),
+            interfaces: names(links),
+        })
+    }
+
     fn apply(&mut self, link: &Link, settings: &Settings) -> Result<(), NetError> {
-        let touched = || Touched { name: link.name.clone(), raised: false };
-        self.touched.entry(link.index).or_insert_with(touched);
+        if !self.is_made(link) {
+            let touched = || Touched { raised: false, ..Touched::new(link) };
+            self.touched.entry(link.index).or_insert_with(touched);
+        }
+        if let Some(mtu) = settings.mtu {
+            self.set_mtu(link, mtu)?;
+        }
         for &address in &settings.addresses {
             let doing = format!("add {address} to {}", link.name);
             self.kernel(doing, links::add_address(&self.handle, link.index, address))?;
@@ -309,13 +484,6 @@ impl Network {
     ) -> Result<T, NetError> {
         self.runtime.block_on(request).map_err(|source| NetError::Kernel { doing, source })
     }
-}
-
-fn find<'a>(choice: &LinkChoice, links: &'a [Link]) -> Result<&'a Link, NetError> {
-    choice.choose(links).ok_or_else(|| NetError::NoSuchInterface {
-        wanted: choice.to_string(),
-        interfaces: names(links),
-    })
 }
 
 fn names(links: &[Link]) -> String {

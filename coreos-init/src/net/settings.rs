@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cloud_config::Address;
-use cloud_config::network::{Interface, Kind, Network};
+use cloud_config::network::{Interface, Kind};
 
 use super::Lease;
 use super::links::LinkChoice;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// Name servers, the best first.
     pub dns: Vec<IpAddr>,
+    /// The longest packet of an interface of hardware, in bytes.
+    pub mtu: Option<u32>,
 }
 
 /// Settings for an interface that is yet to be chosen.
@@ -65,21 +67,13 @@ impl From<&Lease> for Settings {
                 .collect(),
             routes: lease.routes.iter().copied().chain(default).collect(),
             dns: lease.dns.clone(),
+            mtu: None,
         }
     }
 }
 
-impl Static {
-    /// The static part of a network-config. Entries that match by a pattern or a driver mean any
-    /// interface: the names that udev will give are not known yet.
-    pub fn from_network(network: &Network) -> Vec<Static> {
-        let has_address = |interface: &&Interface| {
-            interface.kind == Kind::Ethernet && !interface.addresses.is_empty()
-        };
-        network.interfaces().iter().filter(has_address).map(Static::from).collect()
-    }
-}
-
+/// Entries that match by a pattern or a driver mean any interface: the names that udev will give
+/// are not known yet.
 impl From<&Interface> for Static {
     fn from(interface: &Interface) -> Static {
         let link = match &interface.matching {
@@ -94,6 +88,8 @@ impl From<&Interface> for Static {
             addresses: interface.addresses.clone(),
             routes: routes.collect(),
             dns: interface.nameservers.clone(),
+            // What is made has it from then on.
+            mtu: interface.mtu.filter(|_| interface.kind == Kind::Ethernet),
         };
         Static { link, settings }
     }
@@ -217,13 +213,13 @@ ethernets:
         assert!(!cloud_config::has_errors(&findings), "{findings:?}");
         let fixed = |link, ip, routes, dns| Static {
             link,
-            settings: Settings { addresses: vec![address(ip)], routes, dns },
+            settings: Settings { addresses: vec![address(ip)], routes, dns, mtu: None },
         };
         let named = LinkChoice { name: Some("eth1".to_owned()), mac: None };
         let by_mac = LinkChoice { name: None, mac: "52:54:00:00:00:01".parse().ok() };
         let route = Route { to: Some(address("2001:db8:1::/48")), via: "fe80::1".parse().ok() };
         assert_eq!(
-            Static::from_network(&network),
+            crate::net::Wiring::from_network(&network).statics,
             [
                 fixed(
                     named,

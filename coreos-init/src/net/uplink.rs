@@ -8,8 +8,9 @@
 
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cloud_config::Address;
@@ -17,7 +18,7 @@ use cloud_config::network;
 
 use super::{
     IpArgument, IpArgumentError, LEASE_DEADLINE, Lease, Mac, NetError, Network, Settings, Static,
-    ip_arguments,
+    Wiring, ip_arguments,
 };
 use crate::source::{self, Need, NetworkDescription, Places, Up};
 
@@ -33,8 +34,12 @@ pub struct Uplink<'a> {
     lease: Option<Lease>,
     /// How far it is up.
     reach: Option<Need>,
-    /// What a source says of it.
-    known: Option<NetworkDescription>,
+    /// What is said of it.
+    known: Option<network::Network>,
+    /// The directory of the kernel's modules.
+    modules: Option<PathBuf>,
+    /// What is made of the interfaces, and what they are given.
+    wiring: Wiring,
 }
 
 /// The addresses that `ip=` on the command line gives this machine.
@@ -64,14 +69,37 @@ impl source::Uplink for Uplink<'_> {
     }
 
     fn know(&mut self, network: &NetworkDescription) {
-        self.known = Some(network.clone());
+        Uplink::know(self, &parsed(network));
     }
 }
 
 impl<'a> Uplink<'a> {
     /// Nothing is brought up yet. Name servers will be written to `resolv_conf`.
     pub fn new(places: &'a Places, resolv_conf: PathBuf) -> Uplink<'a> {
-        Uplink { places, resolv_conf, network: None, lease: None, reach: None, known: None }
+        Uplink {
+            places,
+            resolv_conf,
+            network: None,
+            lease: None,
+            reach: None,
+            known: None,
+            modules: None,
+            wiring: Wiring::default(),
+        }
+    }
+
+    /// Modules that the kernel lacks for bonds, bridges and VLANs are loaded from `directory`,
+    /// that of one release, and not by the kernel itself.
+    #[must_use]
+    pub fn with_modules(self, directory: PathBuf) -> Uplink<'a> {
+        Uplink { modules: Some(directory), ..self }
+    }
+
+    /// Takes note of what is said of the network. It counts if it is not up yet.
+    pub fn know(&mut self, network: &network::Network) {
+        if !network.interfaces().is_empty() {
+            self.known = Some(network.clone());
+        }
     }
 
     /// Whether a lease was taken.
@@ -107,10 +135,22 @@ impl<'a> Uplink<'a> {
     }
 
     fn network(&mut self) -> Result<&mut Network, NetError> {
-        Ok(match &mut self.network {
-            Some(network) => network,
-            none => none.insert(Network::open()?),
-        })
+        if self.network.is_none() {
+            let mut network = Network::open()?;
+            // What the command line says of addresses is all there is.
+            if ip_arguments(&self.places.command_line).is_ok_and(|said| said.is_empty()) {
+                self.wiring = self.described();
+            }
+            let modules = self.modules.as_deref();
+            let wired = network.wire(&self.wiring, &mut |module| load(modules, module));
+            if let Err(error) = wired {
+                // What was made is no use, and in the way of whoever tries again.
+                let _ = network.teardown();
+                return Err(error);
+            }
+            self.network = Some(network);
+        }
+        self.network.as_mut().ok_or(NetError::NoInterface)
     }
 
     fn raise(&mut self, need: Need) -> Result<(), AnyError> {
@@ -119,7 +159,10 @@ impl<'a> Uplink<'a> {
         }
         let resolv_conf = self.resolv_conf.clone();
         let statics = match statics_of(&self.places.command_line)? {
-            none if none.is_empty() => self.statics_described(),
+            none if none.is_empty() => {
+                self.network()?;
+                self.wiring.statics.clone()
+            }
             some => some,
         };
         if !statics.is_empty() {
@@ -145,14 +188,24 @@ impl<'a> Uplink<'a> {
         Ok(network.configure(&name, &settings, &resolv_conf)?)
     }
 
-    /// The addresses that a source without user-data gives this machine: the one that needs the
-    /// network now, else a disc.
-    fn statics_described(&self) -> Vec<Static> {
-        let described = self.known.clone().or_else(|| source::network_of_disc(self.places));
-        let Some(described) = described else { return Vec::new() };
-        let text = String::from_utf8_lossy(&described.text);
-        Static::from_network(&network::parse(described.format, &text).0)
+    /// What is said of the network: by what needs it now, else by a disc without user-data.
+    fn described(&self) -> Wiring {
+        let disc = || source::network_of_disc(self.places).map(|disc| parsed(&disc));
+        let described = self.known.clone().or_else(disc);
+        described.map_or_else(Wiring::default, |network| Wiring::from_network(&network))
     }
+}
+
+fn parsed(described: &NetworkDescription) -> network::Network {
+    network::parse(described.format, &String::from_utf8_lossy(&described.text)).0
+}
+
+/// Loads a module for what is made of interfaces.
+fn load(directory: Option<&Path>, module: &str) -> io::Result<()> {
+    let Some(directory) = directory else { return Err(io::ErrorKind::Unsupported.into()) };
+    // Of its own accord this one makes a bond0, which networkd would then take for ours.
+    let parameters = if module == "bonding" { c"max_bonds=0" } else { c"" };
+    host::modules::load_named(directory, module, parameters)
 }
 
 /// 169.254.1.0 to 169.254.254.255, without those that metadata services have.

@@ -104,7 +104,7 @@ fn a_router_outside_of_the_network_is_reached_on_the_link() {
         let settings = Settings {
             addresses: vec!["10.128.0.5/32".parse().unwrap()],
             routes: vec![Route::default_via([10, 99, 0, 1].into())],
-            dns: Vec::new(),
+            ..Settings::default()
         };
         let fixed = Static { settings, ..Static::default() };
         network.configure_static(&[fixed], &resolv_conf, PATIENCE).unwrap();

@@ -3,5 +3,6 @@
 
 mod cables; // two network namespaces and what is between them
 mod leases; // addresses by DHCP and by hand
+mod made; // bonds, bridges and VLANs
 mod metadata; // every platform's metadata service
 mod server; // a server that answers as a platform does
