@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -57,7 +58,7 @@ fn machines(
     lab: &Lab,
     evening: &Evening<'_>,
     config: &str,
-    image: &std::path::Path,
+    image: &Path,
 ) -> Result<Vec<Wired>> {
     let rack = &evening.rack;
     let write = |name: &str, text: String| {
