@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use disk::gpt::{GptError, Table};
@@ -19,10 +20,12 @@ use crate::sparse::Sparse;
 const FULL: u64 = 85;
 
 /// What is put together.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Parts<'a> {
     /// The root file system.
     pub root: &'a Path,
+    /// Bytes of it that seldom change from one build to the next.
+    pub settled: Range<u64>,
     /// The verity tree over it.
     pub verity: &'a Path,
     /// The hash over the tree.
@@ -91,9 +94,14 @@ pub fn contents(parts: &Parts<'_>) -> Result<Contents, Error> {
         .map_err(|source| place(Path::new("the EFI partition"), source))?;
 
     let mut contents = Contents::new(small);
-    for (role, path) in [(Role::Root(Slot::A), parts.root), (Role::Verity(Slot::A), parts.verity)] {
+    let files = [
+        (Role::Root(Slot::A), parts.root, parts.settled.clone()),
+        (Role::Verity(Slot::A), parts.verity, 0..0),
+    ];
+    for (role, path, settled) in files {
+        let offset = layout.partition(role).offset();
         File::open(path)
-            .and_then(|file| contents.place(layout.partition(role).offset(), file))
+            .and_then(|file| contents.place_settled(offset, file, settled))
             .map_err(|source| place(path, source))?;
     }
     Ok(contents)

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ struct Placed {
     /// Where in the file it begins.
     from: u64,
     file: Arc<File>,
+    /// The chunks of it that seldom change from one build to the next.
+    settled: Range<u64>,
 }
 
 impl Contents {
@@ -52,7 +55,8 @@ impl Contents {
             let start = start.max(at);
             if start < end {
                 let (first_chunk, len) = (start / chunk, end - start);
-                contents.large.push(Placed { first_chunk, len, from: start, file: file.clone() });
+                let (from, file, settled) = (start, file.clone(), 0..0);
+                contents.large.push(Placed { first_chunk, len, from, file, settled });
             }
             at = end;
         }
@@ -82,13 +86,27 @@ impl Contents {
 
     /// Places the whole of a file at `offset`, a multiple of [`CHUNK`].
     pub fn place(&mut self, offset: u64, file: File) -> io::Result<()> {
+        self.place_settled(offset, file, 0..0)
+    }
+
+    /// As [`Contents::place`]; the bytes `settled` of the file seldom change from one build to the
+    /// next.
+    pub fn place_settled(
+        &mut self,
+        offset: u64,
+        file: File,
+        settled: Range<u64>,
+    ) -> io::Result<()> {
         let len = file.metadata()?.len();
         let fits = offset.checked_add(len).is_some_and(|end| end <= self.size());
         if !fits || !offset.is_multiple_of(CHUNK as u64) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let first_chunk = offset / CHUNK as u64;
-        self.large.push(Placed { first_chunk, len, from: 0, file: Arc::new(file) });
+        // Only whole chunks: what lies in one with something else changes with it.
+        let settled = first_chunk + settled.start.div_ceil(CHUNK as u64)
+            ..first_chunk + settled.end / CHUNK as u64;
+        self.large.push(Placed { first_chunk, len, from: 0, file: Arc::new(file), settled });
         Ok(())
     }
 
@@ -105,6 +123,17 @@ impl Contents {
         }
         numbers.sort_unstable();
         numbers.dedup();
+        numbers
+    }
+
+    /// The same numbers; those of chunks that seldom change come first.
+    pub fn settled_first(&self) -> Vec<u64> {
+        let mut numbers = self.occupied();
+        let settled = |number: &u64| {
+            self.small.chunk(*number).is_none()
+                && self.large.iter().any(|placed| placed.settled.contains(number))
+        };
+        numbers.sort_by_key(|number| !settled(number));
         numbers
     }
 
@@ -195,6 +224,7 @@ mod tests {
         file.write_all(&vec![9; CHUNK + 5]).expect("written");
         contents.place(4 * CHUNK as u64, file).expect("fits");
         assert_eq!(contents.occupied(), [0, 4, 5, 19]);
+        assert_eq!(contents.settled_first(), [0, 4, 5, 19]);
 
         let mut buffer = vec![1; CHUNK];
         for (number, begin) in
@@ -203,6 +233,15 @@ mod tests {
             contents.read_chunk(number, &mut buffer).expect("readable");
             assert!(buffer.starts_with(begin), "{number}");
         }
+    }
+
+    #[test]
+    fn whole_chunks_that_seldom_change_come_first() {
+        let mut contents = Contents::new(Sparse::new(20 * CHUNK as u64));
+        let file = tempfile::tempfile().expect("temporary file");
+        file.set_len(5 * CHUNK as u64).expect("grown");
+        contents.place_settled(4 * CHUNK as u64, file, 1..3 * CHUNK as u64 + 9).expect("fits");
+        assert_eq!(contents.settled_first(), [5, 6, 4, 7, 8]);
     }
 
     #[test]

@@ -15,11 +15,15 @@ pub fn of_bytes(bytes: &[u8]) -> String {
 
 /// The digest of a file. `advance` is told how many bytes were read.
 pub fn of_file(path: &Path, mut advance: impl FnMut(u64)) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    of_reader(&File::open(path)?, &mut advance)
+}
+
+/// The digest of what is left to read. `advance` is told how many bytes were read.
+pub fn of_reader(mut from: impl Read, mut advance: impl FnMut(u64)) -> io::Result<String> {
     let mut hasher = Context::new(&SHA256);
-    let mut buffer = vec![0; 1 << 20];
+    let mut buffer = vec![0; 1 << 18];
     loop {
-        let count = file.read(&mut buffer)?;
+        let count = from.read(&mut buffer)?;
         if count == 0 {
             return Ok(hex(hasher.finish().as_ref()));
         }

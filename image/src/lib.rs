@@ -35,6 +35,7 @@ pub mod esp;
 pub mod sparse;
 
 pub mod qcow2;
+pub mod patch;
 pub mod raw;
 pub mod vmdk;
 
@@ -51,6 +52,7 @@ pub mod pipeline;
 pub mod progress;
 pub mod scratch;
 pub mod stamp;
+pub mod spare;
 
 // The other commands.
 pub mod compare;

@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -29,6 +30,7 @@ use crate::erofs;
 use crate::esp;
 use crate::initrd;
 use crate::manifest::{Enroll, Manifest};
+use crate::patch::Patch;
 use crate::progress::{Progress, Size, Stage};
 use crate::release::{Names, Part, Parts};
 use crate::scratch::Scratch;
@@ -143,23 +145,28 @@ pub fn make(
     let seed = format!("{} {}", recipe.manifest.id, recipe.version);
     let (root_path, verity_path) = (scratch.path(&names.root), scratch.path(&names.verity));
 
-    let (root_hash, initrd) = thread::scope(|scope| {
+    let (settled, root_hash, initrd) = thread::scope(|scope| {
         let initrd = scope.spawn(|| make_initrd(tree, recipe, progress));
-        let root =
-            make_root(tree, recipe, &seed, &sizes, &root_path, progress).and_then(|blocks| {
-                make_verity(blocks, recipe, &seed, [&root_path, &verity_path], progress)
-            });
-        let initrd = initrd.join().expect("the initrd's thread returns its errors");
-        Ok::<_, Error>((root?, initrd?))
+        let Root { file, blocks, settled } =
+            make_root(tree, recipe, &seed, &sizes, &names.root, scratch, progress)?;
+        let (root_path, verity_path) = (root_path.as_path(), verity_path.as_path());
+        let kept = scope.spawn(move || keep(&file, root_path));
+        let root_hash = make_verity(blocks, recipe, &seed, [root_path, verity_path], progress)?;
+        kept.join().expect("a write's thread returns its errors")?;
+        let initrd = initrd.join().expect("the initrd's thread returns its errors")?;
+        Ok::<_, Error>((settled, root_hash, initrd))
     })?;
 
     let cmdline = format!("{} roothash={root_hash}", recipe.manifest.kernel.command_line);
     let uki = make_uki(tree, recipe, &cmdline, &initrd, progress)?;
     let uki_path = scratch.path(&names.uki);
-    fs::write(&uki_path, &uki).map_err(|source| write_error(&uki_path, source))?;
+    let mut file = create(&uki_path)?;
+    file.write_all(&uki).map_err(|source| write_error(&uki_path, source))?;
+    keep(&file, &uki_path)?;
 
     let contents = assemble::contents(&assemble::Parts {
         root: &root_path,
+        settled,
         verity: &verity_path,
         root_hash: &root_hash,
         esp: esp::Files {
@@ -175,9 +182,9 @@ pub fn make(
         seed: seed.as_bytes(),
     })?;
     let parts = thread::scope(|scope| {
-        let raw = scope.spawn(|| make_raw(&contents, &scratch.path(&names.raw), progress));
+        let raw = scope.spawn(|| make_raw(&contents, &names.raw, scratch, progress));
         if recipe.qcow2 {
-            make_qcow2(&contents, recipe, &scratch.path(&names.qcow2), progress)?;
+            make_qcow2(&contents, recipe, &names.qcow2, scratch, progress)?;
         }
         raw.join().expect("the disk's thread returns its errors")?;
         make_parts(&names, scratch)
@@ -211,15 +218,25 @@ fn make_initrd(tree: &Tree, recipe: &Recipe<'_>, progress: &Progress) -> Result<
     Ok(packed)
 }
 
-/// Writes the root file system; returns the number of its blocks.
+/// The root file system.
+struct Root {
+    file: File,
+    /// The number of its blocks.
+    blocks: u64,
+    /// The bytes that seldom change from one build to the next.
+    settled: Range<u64>,
+}
+
+/// Writes the root file system.
 fn make_root(
     tree: &Tree,
     recipe: &Recipe<'_>,
     seed: &str,
     sizes: &Sizes,
-    path: &Path,
+    name: &str,
+    scratch: &Scratch,
     progress: &Progress,
-) -> Result<u64, Error> {
+) -> Result<Root, Error> {
     let stage = progress.stage("root");
     let options = erofs::Options {
         uuid: *Guid::derive(seed.as_bytes(), "root file system").as_bytes(),
@@ -231,16 +248,23 @@ fn make_root(
     let size = image.blocks() * erofs::BLOCK;
     assemble::check_root(size, sizes)?;
     stage.expect(size);
-    let file = create(path)?;
-    let mut out = BufWriter::with_capacity(1 << 20, Counted { inner: file, stage: &stage });
+    let path = scratch.path(name);
+    let failed = |source| write_error(&path, source);
+    let file = scratch.file(name).map_err(failed)?;
+    let patch = Patch::new(&file).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 20, Counted { inner: patch, stage: &stage });
     image.write(&mut out).map_err(|error| match error {
-        erofs::Error::Write(source) => write_error(path, source),
+        erofs::Error::Write(source) => failed(source),
         other => Error::Erofs(other),
     })?;
-    drop(out);
+    let Counted { inner: patch, .. } = out.into_inner().map_err(|error| failed(error.into()))?;
+    patch.finish(size).map_err(failed)?;
+    let first_last = image.extents().find(|(path, ..)| recipe.last.contains(*path));
+    let end = first_last.map_or(image.blocks(), |(_, block, _)| block);
+    let settled = image.metadata_blocks() * erofs::BLOCK..end * erofs::BLOCK;
     let files = tree.iter().filter(|(_, node)| matches!(node.kind, Kind::File(_))).count();
     stage.finish(&format!("{files} files, {}", Size(size)));
-    Ok(image.blocks())
+    Ok(Root { file, blocks: image.blocks(), settled })
 }
 
 fn make_verity(
@@ -269,6 +293,7 @@ fn make_verity(
         VerityError::WriteTree { source } => write_error(path, source),
         other => Error::Verity(other),
     })?;
+    keep(&out, path)?;
     stage.finish(&format!("root hash {}…", &root_hash.to_string()[..16]));
     Ok(root_hash)
 }
@@ -307,12 +332,19 @@ fn make_uki(
     Ok(uki)
 }
 
-fn make_raw(contents: &Contents, path: &Path, progress: &Progress) -> Result<(), Error> {
+fn make_raw(
+    contents: &Contents,
+    name: &str,
+    scratch: &Scratch,
+    progress: &Progress,
+) -> Result<(), Error> {
     let stage = progress.stage("raw");
     stage.expect(contents.occupied_bytes());
-    let file = create(path)?;
-    raw::write(contents, &file, |bytes| stage.advance(bytes))
-        .map_err(|source| write_error(path, source))?;
+    let path = scratch.path(name);
+    let failed = |source| write_error(&path, source);
+    let file = scratch.file(name).map_err(failed)?;
+    raw::write(contents, &file, |bytes| stage.advance(bytes)).map_err(failed)?;
+    keep(&file, &path)?;
     let (size, data) = (Size(contents.size()), Size(contents.occupied_bytes()));
     stage.finish(&format!("{size}, {data} of it in use"));
     Ok(())
@@ -321,18 +353,20 @@ fn make_raw(contents: &Contents, path: &Path, progress: &Progress) -> Result<(),
 fn make_qcow2(
     contents: &Contents,
     recipe: &Recipe<'_>,
-    path: &Path,
+    name: &str,
+    scratch: &Scratch,
     progress: &Progress,
 ) -> Result<(), Error> {
     let stage = progress.stage("qcow2");
     stage.expect(contents.occupied_bytes());
-    let file = create(path)?;
+    let path = scratch.path(name);
+    let failed = |source| write_error(&path, source);
+    let file = scratch.file(name).map_err(failed)?;
     let disks = recipe.earlier.and_then(Earlier::disks);
     let earlier = disks.as_ref().and_then(|(raw, file)| qcow2::Earlier::open(raw, file).ok());
     let written = qcow2::write(contents, earlier.as_ref(), &file, |bytes| stage.advance(bytes));
-    let size = written
-        .and_then(|()| Ok(file.metadata()?.len()))
-        .map_err(|source| write_error(path, source))?;
+    let size = written.and_then(|()| Ok(file.metadata()?.len())).map_err(failed)?;
+    keep(&file, &path)?;
     stage.finish(&Size(size).to_string());
     Ok(())
 }
@@ -359,6 +393,12 @@ fn read(tree: &Tree, path: &str) -> Result<Vec<u8>, Error> {
         Ok(None) => Err(Error::Missing { path: path.to_owned() }),
         Err(source) => Err(Error::Read { path: path.into(), source }),
     }
+}
+
+/// Waits until a result is on the disk. The stamp vouches for it by its size and time, which may
+/// be there before its bytes are.
+fn keep(file: &File, path: &Path) -> Result<(), Error> {
+    file.sync_data().map_err(|source| write_error(path, source))
 }
 
 fn create(path: &Path) -> Result<File, Error> {

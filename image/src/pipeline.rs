@@ -161,7 +161,7 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
     }
 
     let scratch = Scratch::open(&request.output, cleanup)?;
-    let packages = get_packages(request, &manifest, &lock, &inputs, progress)?;
+    let mut packages = get_packages(request, &manifest, &lock, &inputs, progress)?;
     let finished = root_tree(request, &manifest, &version, &packages, &programs, progress)?;
     let before = earlier
         .as_ref()
@@ -179,6 +179,7 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
     };
     let made = make::make(&finished.tree, &recipe, &scratch, progress)?;
     let root_hash = made.root_hash.to_string();
+    packages.keep()?;
     let documents = finished.bill.documents(&Subject {
         id: manifest.id.as_str(),
         name: &manifest.name,

@@ -2,8 +2,9 @@
 //!
 //! Writes: [`Contents`] → one pass over its clusters → header, tables, data.
 //! The same disk gives the same bytes. Layout of the file: header, level 1
-//! table, refcount table, then data and level 2 tables as they come, the
-//! refcount blocks last. The format is in QEMU's `docs/interop/qcow2.rst`;
+//! table, refcount table, then data, level 2 tables and the refcount blocks.
+//! Data that seldom changes comes first, so that after a small change most of
+//! the file stays as it is. The format is in QEMU's `docs/interop/qcow2.rst`;
 //! snapshots, backing files and encryption have no part in it.
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 
 use crate::contents::Contents;
+use crate::patch::Patch;
 use crate::sparse::{CHUNK, is_zero};
 
 const CLUSTER_BITS: u32 = 16;
@@ -37,14 +39,16 @@ const LEVEL: i32 = 1;
 const BATCH: usize = 256;
 
 /// A file being filled from its front, with the references to its clusters.
-struct Target<'a, F> {
-    file: &'a F,
+struct Target<'a> {
+    file: Patch<'a>,
     /// Where the next byte goes.
     end: u64,
     counts: BTreeMap<u64, u16>,
+    /// What was written: begin and end.
+    written: Vec<(u64, u64)>,
 }
 
-impl<F: FileExt> Target<'_, F> {
+impl Target<'_> {
     fn count(&mut self, start: u64, length: u64) {
         for cluster in start / CLUSTER..(start + length).div_ceil(CLUSTER) {
             *self.counts.entry(cluster).or_default() += 1;
@@ -59,9 +63,17 @@ impl<F: FileExt> Target<'_, F> {
         start
     }
 
-    fn write_table(&self, start: u64, entries: &[u64]) -> io::Result<()> {
+    /// Writes bytes that are all of what was set aside at `start`, or all that is ever there up
+    /// to the next cluster's begin.
+    fn write(&mut self, bytes: &[u8], start: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, start)?;
+        self.written.push((start, start + bytes.len() as u64));
+        Ok(())
+    }
+
+    fn write_table(&mut self, start: u64, entries: &[u64]) -> io::Result<()> {
         let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.to_be_bytes()).collect();
-        self.file.write_all_at(&bytes, start)
+        self.write(&bytes, start)
     }
 }
 
@@ -123,17 +135,18 @@ impl<'a> Earlier<'a> {
     }
 }
 
-/// Writes `disk` into the empty file `file`. `advance` is told the bytes of
-/// the disk that are done. What `earlier` has packed is not packed again.
-pub fn write<F: FileExt>(
+/// Writes `disk` into `file`, over whatever is in it. `advance` is told the bytes of the disk that
+/// are done. What `earlier` has packed is not packed again.
+pub fn write(
     disk: &Contents,
     earlier: Option<&Earlier<'_>>,
-    file: &F,
+    file: &File,
     mut advance: impl FnMut(u64),
 ) -> io::Result<()> {
     let l1_entries = disk.size().div_ceil(CLUSTER * ENTRIES);
     let l1_clusters = (l1_entries * 8).div_ceil(CLUSTER);
-    let mut target = Target { file, end: 0, counts: BTreeMap::new() };
+    let file = Patch::new(file)?;
+    let mut target = Target { file, end: 0, counts: BTreeMap::new(), written: Vec::new() };
     target.allocate(1);
     let l1_start = target.allocate(l1_clusters);
     // The compressed data cannot be longer than the data by more than a
@@ -144,20 +157,20 @@ pub fn write<F: FileExt>(
 
     let mut l1 = vec![0; l1_entries as usize];
     let mut tables: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-    let occupied = disk.occupied();
+    let occupied = disk.settled_first();
     for batch in occupied.chunks(BATCH) {
         for (&cluster, data) in batch.iter().zip(compress(disk, earlier, batch)?) {
             let entry = match data {
                 Packed::Zero => continue,
                 Packed::Plain(bytes) => {
                     let start = target.allocate(1);
-                    file.write_all_at(&bytes, start)?;
+                    target.write(&bytes, start)?;
                     start | COPIED
                 }
                 Packed::Zstd(bytes) => {
                     let start = target.end;
                     let length = bytes.len() as u64;
-                    file.write_all_at(&bytes, start)?;
+                    target.write(&bytes, start)?;
                     target.end += length;
                     target.count(start, length);
                     let sectors = (start + length - 1) / 512 - start / 512;
@@ -179,15 +192,15 @@ pub fn write<F: FileExt>(
     write_counts(&mut target, table_start)?;
     let end = target.end.next_multiple_of(CLUSTER);
     let header = header(disk.size(), l1_entries, l1_start, table_start, table_clusters);
-    // Last, with the padding: without its header the file is nothing.
-    if target.end < end {
-        file.write_all_at(&[0], end - 1)?;
-    }
-    file.write_all_at(&header, 0)
+    target.write(&header, 0)?;
+    let Target { file, mut written, .. } = target;
+    written.sort_unstable();
+    file.clear_but(written)?;
+    file.finish(end)
 }
 
 /// Writes the reference counts, which count the blocks they stand in too.
-fn write_counts<F: FileExt>(target: &mut Target<'_, F>, table_start: u64) -> io::Result<()> {
+fn write_counts(target: &mut Target<'_>, table_start: u64) -> io::Result<()> {
     let mut blocks = BTreeMap::new();
     // Allocating a block may need one more block for its own count.
     loop {
@@ -203,7 +216,7 @@ fn write_counts<F: FileExt>(target: &mut Target<'_, F>, table_start: u64) -> io:
         let bytes: Vec<u8> = (first..first + COUNTS)
             .flat_map(|cluster| target.counts.get(&cluster).copied().unwrap_or(0).to_be_bytes())
             .collect();
-        target.file.write_all_at(&bytes, start)?;
+        target.write(&bytes, start)?;
         table.push(start);
     }
     target.write_table(table_start, &table)
@@ -377,6 +390,9 @@ mod tests {
             let file = written(&before, None);
             let earlier = Earlier::open(&raw, &file).expect("the same disk twice");
             assert!(bytes(&written(&disk(), Some(&earlier))) == wanted);
+            let over = written(&before, None);
+            write(&disk(), None, &over, |_| ()).expect("written");
+            assert!(bytes(&over) == wanted, "over another one");
             file.set_len(700).expect("cut");
             assert!(Earlier::open(&raw, &file).is_err() || before.size() < CLUSTER * ENTRIES);
         }

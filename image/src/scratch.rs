@@ -3,12 +3,16 @@
 //! A directory inside the output directory, so that every result is moved
 //! into place by a rename. It goes away with the build, whatever ends it;
 //! one that a killed build has left is cleared by the next.
+//!
+//! Beside it stand the [`Spares`] that the next build writes over.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::spare::Spares;
 
 const NAME: &str = ".building";
 /// Attempts to clear a directory into which others may still write.
@@ -74,6 +78,7 @@ impl Cleanup {
 pub struct Scratch {
     output: PathBuf,
     directory: PathBuf,
+    spares: Spares,
     cleanup: Cleanup,
     /// Held while the directory is in use.
     _lock: File,
@@ -114,13 +119,18 @@ impl Scratch {
         }
         *registered = Some(Registered { directory: directory.clone(), new_output });
         drop(registered);
-        let (output, cleanup) = (output.to_owned(), cleanup.clone());
-        Ok(Scratch { output, directory, cleanup, _lock: lock })
+        let (output, spares) = (output.to_owned(), Spares::of(output));
+        Ok(Scratch { output, directory, spares, cleanup: cleanup.clone(), _lock: lock })
     }
 
     /// Where the file of that name is written.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// A file of that name that is written to; what is in it already is of no meaning.
+    pub fn file(&self, name: &str) -> io::Result<File> {
+        self.spares.open(&self.path(name))
     }
 
     /// Moves results to the output directory, after removing `obsolete`
@@ -130,6 +140,19 @@ impl Scratch {
         let cleanup = self.cleanup.clone();
         let registered = cleanup.lock();
         let failed = |name: &str, source| Error::Publish { path: self.output.join(name), source };
+        // What takes the place of an obsolete result is written over it the next time.
+        let successor = |name: &String| {
+            let kind = self.spares.place(Path::new(name))?;
+            names.iter().find(|new| self.spares.place(Path::new(new)).as_ref() == Some(&kind))
+        };
+        for name in obsolete {
+            // If it cannot be set aside, it goes; and if nothing takes its place, so does its spare.
+            let _ = match (successor(name), self.spares.place(Path::new(name))) {
+                (Some(new), _) => self.spares.set_aside(&self.output.join(name), Path::new(new)),
+                (None, Some(spare)) => fs::remove_file(spare),
+                (None, None) => Ok(()),
+            };
+        }
         for name in names.last().into_iter().chain(obsolete) {
             match fs::remove_file(self.output.join(name)) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -139,7 +162,8 @@ impl Scratch {
             }
         }
         for name in names {
-            fs::rename(self.path(name), self.output.join(name))
+            self.spares
+                .replace(&self.path(name), &self.output.join(name))
                 .map_err(|source| failed(name, source))?;
         }
         drop(registered);

@@ -106,6 +106,7 @@ fn another_version_takes_the_place_of_the_last() {
     assert_eq!(
         project.names("output"),
         [
+            ".spare",
             "coreos.raw",
             "coreos_2.0.0~rc1.cdx.json",
             "coreos_2.0.0~rc1.efi",

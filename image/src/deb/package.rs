@@ -6,7 +6,6 @@ use super::control::Control;
 use super::spool::{Spool, SpoolError};
 use crate::tree::Content;
 use crate::tree::archive::{self, ArchiveError, Entry};
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -28,19 +27,6 @@ pub struct Unpacked {
     pub control: Control,
     /// Its files.
     pub entries: Vec<Entry>,
-}
-
-/// The SHA-256 of a package's file, in hexadecimal.
-pub fn digest(file: &File) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    let mut reader = file;
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            count => hash.update(&buffer[..count]),
-        }
-    }
 }
 
 /// Reads the records of a package only.

@@ -4,8 +4,8 @@
 //! put on the disk and then renamed. Several builds may share a store; of two that want the same
 //! package one fetches it and the other waits. A file that was damaged later is fetched again.
 
-use super::package;
 use crate::archive::{CopyError, FetchError, Transport};
+use crate::digest;
 use crate::lock::{Lock, Package};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _};
@@ -83,7 +83,7 @@ impl Store {
             Err(error) => return Err(unusable(error)),
         };
         let whole = file.metadata().map_err(unusable)?.len() == package.size
-            && package::digest(&file).map_err(unusable)? == package.sha256;
+            && digest::of_reader(&file, |_| ()).map_err(unusable)? == package.sha256;
         file.rewind().map_err(unusable)?;
         Ok(whole.then_some(file))
     }
@@ -166,7 +166,7 @@ impl Store {
                 }
             }
             draft.rewind().map_err(unusable)?;
-            let got = package::digest(draft).map_err(unusable)?;
+            let got = digest::of_reader(&*draft, |_| ()).map_err(unusable)?;
             if got == package.sha256 {
                 return Ok(());
             }

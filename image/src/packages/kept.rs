@@ -74,9 +74,12 @@ pub(super) fn write(directory: &Path, files: &FromTar) -> io::Result<()> {
         text.push('\n');
     }
     let digest = digest::of_bytes(text.as_bytes());
-    fs::write(directory.join(INDEX), format!("{text}{digest}\n"))?;
-    File::open(directory.join(DATA))?.sync_all()?;
-    File::open(directory.join(INDEX))?.sync_all()
+    fs::write(directory.join(INDEX), format!("{text}{digest}\n"))
+}
+
+/// Waits until a tree is on the disk.
+pub(super) fn sync(directory: &Path) -> io::Result<()> {
+    [DATA, INDEX].iter().try_for_each(|name| File::open(directory.join(name))?.sync_all())
 }
 
 /// Reads a tree; none if there is none, or if it is not as it was written.

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
 /// Trees that are kept for inputs that may come back.
@@ -55,6 +56,24 @@ pub struct PackageTree {
     pub kept: bool,
 }
 
+    /// Puts it on the disk and gives it its name, while others go on with the files.
+    keeping: Option<Keeping>,
+}
+
+type Keeping = JoinHandle<Result<(), PackagesError>>;
+
+impl PackageTree {
+    /// Waits until the tree is kept for the next build.
+    pub fn keep(&mut self) -> Result<(), PackagesError> {
+        self.keeping.take().map_or(Ok(()), |thread| thread.join().expect("it returns its errors"))
+    }
+}
+
+impl Drop for PackageTree {
+    fn drop(&mut self) {
+        // A build that failed later need not unpack again. What fails here was not asked for.
+        let _ = self.keep();
+    }
 /// Why there is no tree.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -99,12 +118,12 @@ pub fn tree(request: &Request<'_>, progress: &Progress) -> Result<PackageTree, P
     let failed = |source| PackagesError::cache(cache, source);
     let trees = cache.join("trees");
     fs::create_dir_all(&trees).map_err(failed)?;
-    let _turn = turn(cache, progress).map_err(failed)?;
+    let turn = turn(cache, progress).map_err(failed)?;
     sweep(&trees).map_err(failed)?;
     let inputs = key(request);
     let directory = trees.join(&inputs);
     if let Some(files) = kept::read(&directory) {
-        return Ok(PackageTree { files, inputs, kept: true });
+        return Ok(PackageTree { files, inputs, kept: true, keeping: None });
     }
     let store = Store::open(&cache.join("debs"))?;
     update::fetch(request.lock, &store, &Transport::default(), progress)?;
@@ -113,9 +132,6 @@ pub fn tree(request: &Request<'_>, progress: &Progress) -> Result<PackageTree, P
     fs::create_dir(&unfinished).map_err(failed)?;
     let outcome = make(request, &store, &unfinished, progress).and_then(|files| {
         kept::write(&unfinished, &files).map_err(failed)?;
-        // In place of one that was damaged.
-        let _ = fs::remove_dir_all(&directory);
-        fs::rename(&unfinished, &directory).map_err(failed)?;
         Ok(files)
     });
     if outcome.is_err() {
@@ -123,8 +139,24 @@ pub fn tree(request: &Request<'_>, progress: &Progress) -> Result<PackageTree, P
         let _ = fs::remove_dir_all(&unfinished);
     }
     let files = outcome?;
-    prune(&trees, &inputs).map_err(failed)?;
-    Ok(PackageTree { files, inputs, kept: false })
+    let name = inputs.clone();
+    let keeping = thread::spawn(move || {
+        keep(&trees, &unfinished, &name).map_err(|source| PackagesError::cache(&trees, source))?;
+        // The next build may come.
+        drop(turn);
+        Ok(())
+    });
+    Ok(PackageTree { files, inputs, kept: false, keeping: Some(keeping) })
+}
+
+/// Gives a whole tree its name.
+fn keep(trees: &Path, unfinished: &Path, name: &str) -> io::Result<()> {
+    kept::sync(unfinished)?;
+    let directory = trees.join(name);
+    // In place of one that was damaged.
+    let _ = fs::remove_dir_all(&directory);
+    fs::rename(unfinished, &directory)?;
+    prune(trees, name)
 }
 
 fn make(
