@@ -18,6 +18,7 @@ pub mod configure;
 pub mod deb;
 pub mod lock;
 pub mod packages;
+pub mod sandbox;
 pub mod tree;
 
 pub mod erofs;
@@ -34,8 +35,8 @@ pub mod contents;
 pub mod esp;
 pub mod sparse;
 
-pub mod qcow2;
 pub mod patch;
+pub mod qcow2;
 pub mod raw;
 pub mod vmdk;
 
@@ -51,8 +52,8 @@ pub mod earlier;
 pub mod pipeline;
 pub mod progress;
 pub mod scratch;
-pub mod stamp;
 pub mod spare;
+pub mod stamp;
 
 // The other commands.
 pub mod compare;

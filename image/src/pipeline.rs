@@ -17,6 +17,7 @@ use disk::version::ParseVersionError;
 use serde::Serialize;
 
 use crate::bill::Subject;
+use crate::configure::review::Table;
 use crate::digest;
 use crate::earlier::Earlier;
 use crate::lock::{self, Lock, LockError};
@@ -178,8 +179,8 @@ pub fn build(request: &Request, progress: &Progress, cleanup: &Cleanup) -> Resul
         earlier: before.as_ref(),
     };
     let made = make::make(&finished.tree, &recipe, &scratch, progress)?;
-    let root_hash = made.root_hash.to_string();
     packages.keep()?;
+    let root_hash = made.root_hash.to_string();
     let documents = finished.bill.documents(&Subject {
         id: manifest.id.as_str(),
         name: &manifest.name,
@@ -244,6 +245,14 @@ fn get_packages(
     progress: &Progress,
 ) -> Result<PackageTree, PackagesError> {
     let (cache, builder) = (request.cache.as_path(), inputs["builder"].as_str());
+    let table = Table::of(manifest);
+    for package in lock.packages.iter().filter(|package| table.is_sandboxed(&package.name)) {
+        progress.note(&format!(
+            "warning: the image has what scripts of {} wrote in a sandbox, \
+             which another build may find different",
+            package.name
+        ));
+    }
     packages::tree(&packages::Request { lock, manifest, cache, builder }, progress)
 }
 

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::configure::review::Scripts;
 use crate::tree::Tree;
 
 /// Where packages keep their documents.
@@ -64,6 +65,9 @@ pub struct Item {
     /// The copyright file of another package that stands for its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents_of: Option<String>,
+    /// Whether its scripts have run: what they wrote is in no package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scripts: Option<Scripts>,
     /// Faults that a version mended, newest version first.
     pub fixes: Vec<Fixes>,
 }

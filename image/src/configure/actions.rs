@@ -104,6 +104,16 @@ pub struct Alternative {
     pub slaves: BTreeMap<String, String>,
 }
 
+/// A file of any other package that stands elsewhere, as with dpkg-divert(1).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Diversion {
+    /// Where the other packages have it.
+    pub path: String,
+    /// Where it stands.
+    pub to: String,
+}
+
 /// Numbers of users and groups by name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Numbers {

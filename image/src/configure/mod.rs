@@ -26,6 +26,7 @@ mod tmpfiles;
 mod trie;
 mod x509;
 
+pub use actions::Diversion;
 pub use records::Installed;
 
 use crate::manifest;
@@ -95,6 +96,11 @@ pub fn configure(
     modules::index(tree)?;
     hwdb::write(tree)?;
     loader::write(tree)?;
+    let diversions = packages.iter().flat_map(|package| {
+        let known = table.get(&package.name);
+        known.into_iter().flat_map(|known| &known.diversions).map(move |made| (made, package))
+    });
+    records::write_diversions(tree, diversions)?;
     records::write(tree, packages)
 }
 

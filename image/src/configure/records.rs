@@ -1,6 +1,6 @@
 //! dpkg's records of the packages: the status file, and which file is whose.
 
-use super::{ConfigureError, put};
+use super::{ConfigureError, Diversion, put};
 use crate::archive::control::Paragraph;
 use crate::deb::control::Control;
 use crate::tree::{Kind, Tree};
@@ -46,6 +46,20 @@ pub struct Installed {
     pub control: Control,
     /// Its paths as it has them, without a leading slash; `""` is the root.
     pub paths: Vec<String>,
+}
+
+/// Writes which files stand elsewhere, and for whom; nothing if there are none.
+pub(super) fn write_diversions<'a>(
+    tree: &mut Tree,
+    diversions: impl Iterator<Item = (&'a Diversion, &'a Installed)>,
+) -> Result<(), ConfigureError> {
+    let text: String = diversions
+        .map(|(Diversion { path, to }, package)| format!("/{path}\n/{to}\n{}\n", package.name))
+        .collect();
+    if text.is_empty() {
+        return Ok(());
+    }
+    put(tree, &format!("{DATABASE}/diversions"), text)
 }
 
 /// Writes the records as dpkg would have.

@@ -5,11 +5,12 @@
 //! of the table, a finisher that looks at the whole tree, or nothing with a reason. A script that
 //! is not known stops the writing of a lock. The manifest may add to the table.
 
-use super::actions::{Alternative, Copy, Directory, File, Group, Link, Mode, User};
+use super::actions::{Alternative, Copy, Directory, Diversion, File, Group, Link, Mode, User};
 use crate::deb::control::Control;
 use crate::digest;
 use crate::manifest::Manifest;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use similar::TextDiff;
 use std::fmt;
 
 /// The scripts of Debian's packages that the project has looked at.
@@ -35,6 +36,9 @@ pub struct Reviewed {
     /// SHA-256 of the scripts that were looked at.
     #[serde(default)]
     pub reviewed: Vec<String>,
+    /// What becomes of them, if nothing does the same instead.
+    #[serde(default)]
+    pub scripts: Option<Scripts>,
     /// What they do, and what does it instead.
     #[serde(default)]
     pub does: String,
@@ -62,6 +66,17 @@ pub struct Reviewed {
     /// Names that several packages want.
     #[serde(default)]
     pub alternatives: Vec<Alternative>,
+    /// Files of other packages that stand elsewhere.
+    #[serde(default)]
+    pub diversions: Vec<Diversion>,
+}
+
+/// What becomes of scripts for which nothing does the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scripts {
+    /// They run, in a user namespace over the unpacked tree.
+    Sandboxed,
 }
 
 /// A script that nobody has looked at.
@@ -75,6 +90,8 @@ pub struct Finding {
     pub digest: String,
     /// Its text, what changes from release to release replaced.
     pub text: String,
+    /// The text that was looked at, if a package with it is there.
+    pub before: Option<String>,
 }
 
 impl Table {
@@ -92,9 +109,19 @@ impl Table {
         self.scripts.iter().rev().find(|known| known.is_of(package))
     }
 
-    /// The scripts of a package that are not known.
+    /// Whether the scripts of a package run in a sandbox.
     #[must_use]
-    pub fn check(&self, package: &str, control: &Control) -> Vec<Finding> {
+    pub fn is_sandboxed(&self, package: &str) -> bool {
+        self.get(package).is_some_and(|known| known.scripts == Some(Scripts::Sandboxed))
+    }
+
+    /// The scripts of a package that are not known. `older` are the records of the package that
+    /// was there before: what was looked at is there to be compared with.
+    #[must_use]
+    pub fn check(&self, package: &str, control: &Control, older: Option<&Control>) -> Vec<Finding> {
+        if self.is_sandboxed(package) {
+            return Vec::new();
+        }
         let known: Vec<&Reviewed> =
             self.scripts.iter().filter(|known| known.is_of(package)).collect();
         let pattern = known.last().map_or(package, |known| known.package.as_str());
@@ -102,9 +129,15 @@ impl Table {
         for (script, text) in &control.scripts {
             let text = normal(package, pattern, text);
             let digest = digest::of_bytes(text.as_bytes());
-            if !known.iter().any(|known| known.reviewed.contains(&digest)) {
+            let is_known =
+                |digest: &String| known.iter().any(|known| known.reviewed.contains(digest));
+            if !is_known(&digest) {
+                let before = older
+                    .and_then(|older| older.scripts.get(script))
+                    .map(|text| normal(package, pattern, text))
+                    .filter(|text| is_known(&digest::of_bytes(text.as_bytes())));
                 let (package, script) = (package.to_owned(), script.clone());
-                findings.push(Finding { package, script, digest, text });
+                findings.push(Finding { package, script, digest, text, before });
             }
         }
         findings
@@ -132,8 +165,11 @@ fn normal(package: &str, pattern: &str, text: &str) -> String {
 
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { package, script, digest, text } = self;
+        let Finding { package, script, digest, text, before } = self;
         writeln!(formatter, "{package}: {script}, SHA-256 {digest}")?;
+        if let Some(before) = before {
+            return write_difference(formatter, before, text);
+        }
         let lines: Vec<&str> = fold(text);
         for line in lines.iter().take(MAX_LINES) {
             writeln!(formatter, "  + {line}")?;
@@ -142,6 +178,21 @@ impl fmt::Display for Finding {
             writeln!(formatter, "  + … and {} more lines", lines.len() - MAX_LINES)?;
         }
         Ok(())
+    }
+}
+
+/// Shows what of a script is not as it was when it was looked at.
+fn write_difference(formatter: &mut fmt::Formatter<'_>, old: &str, new: &str) -> fmt::Result {
+    writeln!(formatter, "  it was reviewed, and has changed:")?;
+    let difference = TextDiff::from_lines(old, new);
+    let text = difference.unified_diff().context_radius(3).to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    for line in lines.iter().take(MAX_LINES) {
+        writeln!(formatter, "  {line}")?;
+    }
+    match lines.len().saturating_sub(MAX_LINES) {
+        0 => Ok(()),
+        more => writeln!(formatter, "  … and {more} more lines"),
     }
 }
 
@@ -197,14 +248,39 @@ mod tests {
             digest::of_bytes(good.as_bytes())
         );
         let table = table(&known);
-        assert!(table.check("a", &control(good)).is_empty());
+        assert!(table.check("a", &control(good), None).is_empty());
         let bad = "#!/bin/sh\n# Automatically added by dh_x\nhidden\n# End automatically added section\nrm -rf /\n";
-        let findings = table.check("a", &control(bad));
+        let findings = table.check("a", &control(bad), None);
         let text = findings[0].to_string();
         assert!(text.starts_with("a: postinst, SHA-256 "), "{text}");
         assert!(text.contains("+ rm -rf /\n") && !text.contains("hidden"), "{text}");
-        assert_eq!(table.check("b", &control(good)).len(), 1);
-        assert!(table.check("b", &Control::default()).is_empty());
+        assert_eq!(table.check("b", &control(good), None).len(), 1);
+        assert!(table.check("b", &Control::default(), None).is_empty());
+    }
+
+    #[test]
+    fn of_a_script_that_was_reviewed_the_difference_is_shown() {
+        let old = "#!/bin/sh\nset -e\nldconfig\nexit 0\n";
+        let known = format!(
+            "[[script]]\npackage = \"a\"\ndoes = \"x\"\nreviewed = [\"{}\"]\n",
+            digest::of_bytes(old.as_bytes())
+        );
+        let table = table(&known);
+        let new = control("#!/bin/sh\nset -e\nldconfig\nuseradd a\nexit 0\n");
+        let text = table.check("a", &new, Some(&control(old)))[0].to_string();
+        assert!(text.ends_with(" ldconfig\n  +useradd a\n   exit 0\n"), "{text}");
+        // A script that nobody looked at is nothing to compare with.
+        let text = table.check("a", &new, Some(&control("other\n")))[0].to_string();
+        assert!(text.contains("  + useradd a\n"), "{text}");
+    }
+
+    #[test]
+    fn scripts_that_are_to_run_need_no_review() {
+        let text = "[[script]]\npackage = \"a\"\nscripts = \"sandboxed\"\n";
+        assert!(table(text).check("a", &control("anything\n"), None).is_empty());
+        assert!(table(text).is_sandboxed("a") && !table(text).is_sandboxed("b"));
+        let error = toml::from_str::<Table>(&text.replace("sandboxed", "free")).unwrap_err();
+        assert!(error.to_string().contains("expected `sandboxed`"), "{error}");
     }
 
     #[test]
@@ -218,7 +294,7 @@ mod tests {
         for version in ["6.12.1-amd64", "6.13.0-arm64"] {
             let short = version.strip_prefix('6').unwrap();
             let control = control(&script(version).replace(version, short));
-            assert!(table.check(&format!("linux-image-{version}"), &control).is_empty());
+            assert!(table.check(&format!("linux-image-{version}"), &control, None).is_empty());
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Lock, LockError};
 use crate::archive::{self, ArchiveError, Transport, date, signature::Keyring, solve};
 use crate::configure::review::{Finding, Table};
+use crate::deb::control::Control;
 use crate::deb::store::{Store, StoreError};
 use crate::deb::{DebError, package};
 use crate::manifest::Manifest;
@@ -80,7 +81,9 @@ fn tell(findings: &[Finding]) -> String {
         "{texts}scripts of {} have not been reviewed; no script runs in a build, so what they do must be done otherwise.\n\
          Say in the manifest what to do instead, with the digests shown above:\n  \
          [[script]]\n  package = \"{name}\"\n  reviewed = [\"…\"]\n  does = \"…\"\n\
-         and what does it: users, directories, files, links, … (see docs/image.md)",
+         and what does it: users, directories, files, links, … (see docs/image.md)\n\
+         Or let them run in a sandbox, which the build reports:\n  \
+         [[script]]\n  package = \"{name}\"\n  scripts = \"sandboxed\"",
         names.join(", ")
     )
 }
@@ -130,7 +133,7 @@ pub fn update(request: &Request<'_>, progress: &Progress) -> Result<Lock, Update
 
     let store = Store::open(&request.cache.join("debs"))?;
     fetch(&lock, &store, &transport, progress)?;
-    review(&lock, &store, request.manifest, progress)?;
+    review(&lock, &store, request, progress)?;
     Ok(lock)
 }
 
@@ -153,22 +156,36 @@ pub fn fetch(
     Ok(())
 }
 
+/// The records of the package of that name in the lock that there is, if it is still to be had.
+fn older(lock: Option<&Lock>, name: &str, store: &Store) -> Option<Control> {
+    let lock = lock?;
+    let locked = lock.packages.iter().find(|package| package.name == name)?;
+    let file = store.get(locked, &lock.urls(locked), &Transport::default()).ok()?;
+    package::control(&file).ok()
+}
+
 /// Looks at the scripts of every package.
 fn review(
     lock: &Lock,
     store: &Store,
-    manifest: &Manifest,
+    request: &Request<'_>,
     progress: &Progress,
 ) -> Result<(), UpdateError> {
     let stage = progress.stage("scripts");
-    let table = Table::of(manifest);
+    let table = Table::of(request.manifest);
     let (mut findings, mut scripts) = (Vec::new(), 0);
     for locked in &lock.packages {
         let file = store.get(locked, &lock.urls(locked), &Transport::default())?;
         let control = package::control(&file)
             .map_err(|source| UpdateError::Package { name: locked.name.clone(), source })?;
         scripts += control.scripts.len();
-        findings.extend(table.check(&locked.name, &control));
+        let mut found = table.check(&locked.name, &control, None);
+        if !found.is_empty()
+            && let Some(older) = older(request.old, &locked.name, store)
+        {
+            found = table.check(&locked.name, &control, Some(&older));
+        }
+        findings.extend(found);
     }
     if !findings.is_empty() {
         return Err(UpdateError::Unreviewed { findings });

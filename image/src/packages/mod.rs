@@ -31,6 +31,8 @@ const KEPT_TREES: usize = 3;
 const FORMAT: u32 = 1;
 /// How the names of trees begin that are not whole yet.
 const UNFINISHED: &str = ".new-";
+/// Where, in one of these, scripts run that are to run.
+const SANDBOX: &str = "sandbox";
 
 /// What a tree is made from.
 #[derive(Debug, Clone, Copy)]
@@ -54,8 +56,6 @@ pub struct PackageTree {
     pub inputs: String,
     /// Whether it was there already.
     pub kept: bool,
-}
-
     /// Puts it on the disk and gives it its name, while others go on with the files.
     keeping: Option<Keeping>,
 }
@@ -74,6 +74,8 @@ impl Drop for PackageTree {
         // A build that failed later need not unpack again. What fails here was not asked for.
         let _ = self.keep();
     }
+}
+
 /// Why there is no tree.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -175,7 +177,12 @@ fn make(
     let spool = Spool::new(file);
     let Request { lock, manifest, .. } = request;
     let table = Table::of(manifest);
-    let mut files = native::tree(lock, store, &table, &manifest.accounts, &spool, progress)?;
+    let sandbox = directory.join(SANDBOX);
+    let accounts = &manifest.accounts;
+    let mut files = native::tree(lock, store, &table, accounts, &spool, &sandbox, progress)?;
+    if sandbox.exists() {
+        fs::remove_dir_all(&sandbox).map_err(|source| PackagesError::cache(&sandbox, source))?;
+    }
     kept::take_in(&mut files, &spool).map_err(|source| PackagesError::cache(&path, source))?;
     Ok(files)
 }

@@ -16,9 +16,11 @@ use crate::deb::store::{Store, StoreError};
 use crate::lock::{Lock, Package};
 use crate::manifest::Accounts;
 use crate::progress::Progress;
+use crate::sandbox::{self, SandboxError};
 use crate::tree::archive::{Entry, FromTar};
 use crate::tree::{Kind, Node, Tree, TreeError};
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -67,15 +69,20 @@ pub enum UnpackError {
     /// What installation would have done cannot be done.
     #[error("the packages cannot be configured")]
     Configure(#[from] ConfigureError),
+    /// Scripts that should run did not.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
 }
 
-/// Unpacks and configures the packages of a lock. Contents go to `spool`.
+/// Unpacks and configures the packages of a lock. Contents go to `spool`. `directory` is an empty
+/// one for scripts that run in a sandbox.
 pub fn tree(
     lock: &Lock,
     store: &Store,
     table: &Table,
     accounts: &Accounts,
     spool: &Spool,
+    directory: &Path,
     progress: &Progress,
 ) -> Result<FromTar, UnpackError> {
     let stage = progress.stage("unpack");
@@ -92,9 +99,19 @@ pub fn tree(
         });
         merge.entries.push(unpacked.entries);
     }
+    for (place, package) in merge.packages.iter().enumerate() {
+        for diversion in table.get(&package.name).into_iter().flat_map(|known| &known.diversions) {
+            merge.diversions.insert(diversion.path.clone(), (diversion.to.clone(), place));
+        }
+    }
     let (mut from, packages) = merge.finish()?;
     configure::configure(&mut from.tree, &packages, table, accounts)?;
     stage.finish(&format!("{} entries", from.tree.len()));
+    if lock.packages.iter().any(|package| table.is_sandboxed(&package.name)) {
+        let stage = progress.stage("scripts");
+        let ran = sandbox::run(&mut from, &packages, table, &lock.architecture, spool, directory)?;
+        stage.finish(&format!("ran those of {} in a sandbox", ran.join(", ")));
+    }
     Ok(from)
 }
 
@@ -158,13 +175,15 @@ fn unpack(
 struct Merge {
     packages: Vec<Installed>,
     entries: Vec<Vec<Entry>>,
+    /// Where a file stands, and whose file stands in its place.
+    diversions: BTreeMap<String, (String, usize)>,
 }
 
 impl Merge {
     /// Links of directories come first, such as those of a merged /usr, so that what is below
     /// them lands in the right place whatever the order of the packages.
     fn finish(self) -> Result<(FromTar, Vec<Installed>), UnpackError> {
-        let Merge { packages, entries } = self;
+        let Merge { packages, entries, diversions } = self;
         let mut from = FromTar { tree: Tree::new(), times: BTreeMap::new() };
         let mut owners: HashMap<String, usize> = HashMap::new();
         let base = packages.iter().position(|package| package.name == "base-files");
@@ -188,6 +207,10 @@ impl Merge {
                     }
                     continue;
                 }
+                let real = match diversions.get(&real) {
+                    Some((to, by)) if *by != place => from.tree.real_parents(to).map_err(fits)?,
+                    _ => real,
+                };
                 if let Some(owner) = owners.get(&real).copied() {
                     let link = |tree: &Tree, node: &Node| match (
                         tree.get(&real).map(|node| &node.kind),

@@ -24,6 +24,7 @@ mod update;
 use super::archive::FromTar;
 use super::{Kind, Node, Tree};
 use crate::bill::Bill;
+use crate::configure::review::{Scripts, Table};
 use crate::manifest::{Manifest, Permission, Program, Version};
 use accounts::Accounts;
 use audit::Missing;
@@ -32,6 +33,7 @@ pub use error::FinishError;
 pub use kernel::Kernel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// What a root tree is made from.
 #[derive(Debug, Clone, Copy)]
@@ -77,12 +79,27 @@ pub struct RootTree {
 
 /// Makes the root file system of the image.
 pub fn root_tree(request: &Request<'_>) -> Result<RootTree, FinishError> {
+    thread::scope(|scope| {
+        // Of the packages as they are: the image has no documents.
+        let bill = scope.spawn(|| Bill::of_tree(&request.packages.tree));
+        let root = finish(request)?;
+        let bill = bill.join().expect("the bill's thread returns its errors");
+        let bill =
+            bill.map_err(|source| FinishError::Read { path: "usr/share/doc".to_owned(), source })?;
+        let mut bill = bill.only(root.packages.iter().map(|package| package.name.as_str()));
+        let table = Table::of(request.manifest);
+        for (name, item) in &mut bill.packages {
+            item.scripts = table.is_sandboxed(name).then_some(Scripts::Sandboxed);
+        }
+        Ok(RootTree { bill, ..root })
+    })
+}
+
+/// The tree with an empty bill.
+fn finish(request: &Request<'_>) -> Result<RootTree, FinishError> {
     let manifest = request.manifest;
     let mut tree = request.packages.tree.clone();
 
-    // Before the documents are taken out.
-    let bill = Bill::of_tree(&tree)
-        .map_err(|source| FinishError::Read { path: "usr/share/doc".to_owned(), source })?;
     let kernel = kernel::take(&mut tree)?;
     let mut database = Database::read(&tree)?;
     let epoch = database.newest_file(&tree, &request.packages.times);
@@ -110,7 +127,7 @@ pub fn root_tree(request: &Request<'_>) -> Result<RootTree, FinishError> {
     }
     let missing = audit::missing(&tree)?;
     let packages = database.into_packages();
-    let bill = bill.only(packages.iter().map(|package| package.name.as_str()));
+    let bill = Bill::default();
     let own = own(&tree, &request.packages.tree);
     Ok(RootTree { tree, own, kernel, bill, packages, epoch, enabled, dropped, unmatched, missing })
 }
