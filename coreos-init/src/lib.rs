@@ -23,3 +23,4 @@ pub mod source; // bytes, and where they came from
 mod stored; // bytes in JSON
 pub mod trial; // a configuration for a while
 pub mod verbs; // unit commands, once the service manager runs
+pub mod wireserver; // telling Azure that the machine is ready

@@ -120,6 +120,13 @@ enum Command {
     },
     /// Does what needs the service manager: unit commands, scripts (run by coreos-init.service)
     Finish,
+    /// Tells the platform that this machine is ready, or why not, where it wants to be told:
+    /// Azure (run by coreos-init-check-in.service)
+    CheckIn {
+        /// The directory that stands for the machine's root
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -174,5 +181,6 @@ fn main() -> ExitCode {
             cli::sources(&cli::SourcesOptions { root, command_line, network, json })
         }
         Command::Finish => cli::finish(),
+        Command::CheckIn { root } => cli::check_in(&root),
     }
 }

@@ -5,6 +5,7 @@
 //! where all is well, 1 where the answer is no, 2 where there is no answer.
 
 mod apply; // a configuration into a directory
+mod check_in; // telling the platform
 mod explain; // what made a file
 mod finish; // what needs the service manager
 mod here; // this machine, while it runs
@@ -131,6 +132,11 @@ pub fn sources(options: &SourcesOptions) -> ExitCode {
 /// Does what needs the service manager and completes the report.
 pub fn finish() -> ExitCode {
     with_streams(finish::run)
+}
+
+/// Tells the platform that the machine with this root is ready, if it wants to be told.
+pub fn check_in(root: &Path) -> ExitCode {
+    with_streams(|streams| check_in::run(root, streams))
 }
 
 fn with_streams(command: impl FnOnce(&mut Streams<'_>) -> Verdict) -> ExitCode {

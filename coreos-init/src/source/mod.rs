@@ -41,7 +41,7 @@ pub use file::{FileError, from_file};
 pub use guestinfo::{GuestInfo, understand};
 pub use last::{LastError, load, load_last, save_last, store};
 pub use metadata::MetaData;
-pub use platform::Platform;
+pub use platform::{Platform, platform_of};
 pub use smbios::Smbios;
 
 /// How diagnostics call user-data that did not come from a named file.

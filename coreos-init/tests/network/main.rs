@@ -2,6 +2,7 @@
 //! root, and says so without it.
 
 mod cables; // two network namespaces and what is between them
+mod check_in; // telling the platform that a machine is ready
 mod leases; // addresses by DHCP and by hand
 mod made; // bonds, bridges and VLANs
 mod metadata; // every platform's metadata service

@@ -1,7 +1,7 @@
 //! A metadata service that answers as a platform documents it, from a table of requests and
 //! answers (`tests/fixtures/platforms/README.md`).
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -15,6 +15,8 @@ pub(crate) struct Fixture {
     documents: Vec<Document>,
     /// The value after `=== EXPECT`.
     pub(crate) expected: Value,
+    /// What was sent to it by POST and taken, in order; all copies share it.
+    pub(crate) posted: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -35,7 +37,8 @@ impl Fixture {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/platforms");
         let path = directory.join(format!("{name}.http"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
-        let mut fixture = Fixture { documents: Vec::new(), expected: Value::Null };
+        let mut fixture =
+            Fixture { documents: Vec::new(), expected: Value::Null, posted: Arc::default() };
         for part in text.split("=== ").skip(1) {
             let (head, rest) = part.split_once('\n').unwrap();
             if head == "EXPECT" {
@@ -83,7 +86,18 @@ impl Fixture {
                     line => lines.push(line.to_owned()),
                 }
             }
+            let length = lines.iter().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+            });
+            let mut sent = vec![0; length.unwrap_or(0)];
+            if reader.read_exact(&mut sent).is_err() {
+                return;
+            }
             let (status, body) = self.choose(&lines, peer);
+            if lines[0].starts_with("POST ") && status < 300 {
+                self.posted.lock().unwrap().push(String::from_utf8(sent).unwrap());
+            }
             let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n", body.len());
             if stream.write_all((head + body).as_bytes()).is_err() {
                 return;

@@ -34,8 +34,13 @@ impl Client {
 
     /// Fetches a whole document of at most [`Fetch::limit`] bytes.
     pub fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+        self.get_with(url, &[])
+    }
+
+    /// The same with these header fields beside the usual ones.
+    pub fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Result<Vec<u8>, FetchError> {
         self.check(url)?;
-        let request = Request::get(url);
+        let request = Request { headers, ..Request::get(url) };
         repeat(url, &self.how, |left| attempt(&self.agent, &request, self.how.limit, left))
     }
 

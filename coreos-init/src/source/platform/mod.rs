@@ -23,6 +23,7 @@ mod vultr;
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddrV6};
+use std::path::Path;
 use std::time::Instant;
 
 use host::error::chain;
@@ -116,6 +117,14 @@ impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = Platform::NAMES.iter().find(|(_, platform)| platform == self);
         f.write_str(named.map_or("", |(name, _)| name))
+    }
+}
+
+/// The platform that this machine runs on, if the command line or the firmware says it.
+pub fn platform_of(command_line: &str, sysfs: &Path) -> Option<Platform> {
+    match detect(command_line, &Firmware::read(sysfs)) {
+        Detected::Is(platform, _) => Some(platform),
+        Detected::Unknown { .. } | Detected::Nothing => None,
     }
 }
 
