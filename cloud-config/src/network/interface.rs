@@ -260,6 +260,25 @@ impl Interface {
         }
     }
 
+    /// The MAC address that it has, as far as the description of `all` says it: its own, that of
+    /// the card that it is, or of the first member of a bond or bridge.
+    #[must_use]
+    pub fn address<'a>(&'a self, all: &'a [Self]) -> Option<&'a str> {
+        let mut interface = self;
+        // Each step leads to another one, unless they are members of one another.
+        for _ in 0..=all.len() {
+            if let Some(mac) = &interface.macaddress {
+                return Some(mac);
+            }
+            if interface.kind == Kind::Ethernet {
+                return interface.matching.as_ref()?.macaddress.as_deref();
+            }
+            let first = interface.members().first()?;
+            interface = all.iter().find(|other| other.id == *first)?;
+        }
+        None
+    }
+
     /// Whether a gateway is known not to be in any network of the interface.
     pub(super) fn is_outside(&self, gateway: IpAddr) -> bool {
         let leased = match gateway {

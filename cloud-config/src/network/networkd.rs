@@ -19,7 +19,11 @@ pub(super) fn files(interface: &Interface, all: &[Interface]) -> Vec<(String, St
             "10"
         }
         virtual_kind => {
-            files.push((format!("05-{id}.netdev"), netdev(interface, virtual_kind)));
+            let address = address(interface, all);
+            if address == Address::OfMembers {
+                files.push((format!("05-{id}.link"), keep_address(id)));
+            }
+            files.push((format!("05-{id}.netdev"), netdev(interface, virtual_kind, &address)));
             "05"
         }
     };
@@ -37,7 +41,8 @@ fn link(interface: &Interface) -> Option<String> {
     }
     let mut out = String::new();
     let which = match &interface.matching {
-        Some(matching) => matches(matching, "OriginalName", "MACAddress"),
+        // What is made of others may have the address of a card, but was not made with it.
+        Some(matching) => matches(matching, "OriginalName", "PermanentMACAddress"),
         None => vec![("OriginalName", interface.id.clone())],
     };
     section(&mut out, "Match", &which);
@@ -45,7 +50,37 @@ fn link(interface: &Interface) -> Option<String> {
     Some(out)
 }
 
-fn netdev(interface: &Interface, kind: &Kind) -> String {
+/// The MAC address that something virtual has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Address {
+    /// As networkd and the kernel think fit.
+    Any,
+    /// This one.
+    Given(String),
+    /// That which the kernel takes from a member.
+    OfMembers,
+}
+
+/// Bonds and bridges have the address of their first member, as without networkd: a hypervisor
+/// that knows which address a card has drops what is sent from another one, or to it.
+fn address(interface: &Interface, all: &[Interface]) -> Address {
+    let known = |id: &String| all.iter().find(|other| other.id == *id);
+    if let Some(mac) = interface.address(all) {
+        return Address::Given(mac.to_owned());
+    }
+    let real = interface.members().iter().filter_map(known).any(|one| one.kind != Kind::Dummy);
+    if real { Address::OfMembers } else { Address::Any }
+}
+
+/// Keeps udev from giving it an address.
+fn keep_address(id: &str) -> String {
+    let mut out = String::new();
+    section(&mut out, "Match", &[("OriginalName", id.to_owned())]);
+    section(&mut out, "Link", &[("MACAddressPolicy", "none".to_owned())]);
+    out
+}
+
+fn netdev(interface: &Interface, kind: &Kind, address: &Address) -> String {
     let name = match kind {
         Kind::Ethernet | Kind::Dummy => "dummy",
         Kind::Bond(_) => "bond",
@@ -54,7 +89,11 @@ fn netdev(interface: &Interface, kind: &Kind) -> String {
     };
     let mut lines = vec![("Name", interface.id.clone()), ("Kind", name.to_owned())];
     lines.extend(interface.mtu.map(|mtu| ("MTUBytes", mtu.to_string())));
-    lines.extend(interface.macaddress.clone().map(|mac| ("MACAddress", mac)));
+    match address {
+        Address::Any => {}
+        Address::Given(mac) => lines.push(("MACAddress", mac.clone())),
+        Address::OfMembers => lines.push(("MACAddress", "none".to_owned())),
+    }
     let mut out = String::new();
     section(&mut out, "NetDev", &lines);
     match kind {

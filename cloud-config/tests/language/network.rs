@@ -115,7 +115,7 @@ ethernets:
     insta::assert_snapshot!(files(&network), @r"
     --- 10-nic0.link
     [Match]
-    MACAddress=52:54:00:12:34:ab
+    PermanentMACAddress=52:54:00:12:34:ab
 
     [Link]
     Name=lan0

@@ -122,7 +122,7 @@ impl Wiring {
             Made::Vlan(..) => false,
         };
         let made = made.filter(|made| !hollow(made))?;
-        let mac = interface.macaddress.as_ref().and_then(|mac| mac.parse().ok());
+        let mac = interface.address(all).and_then(|mac| mac.parse().ok());
         self.devices.push(Device { name: name.clone(), made, mac, mtu: interface.mtu });
         Some(Part::Made(name))
     }
