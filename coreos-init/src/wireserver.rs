@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use host::http::{Client, Fetch, FetchError, Proxy, pause_after};
 use quick_xml::Reader;
-use quick_xml::escape::escape;
+use quick_xml::escape::{escape, resolve_predefined_entity};
 use quick_xml::events::Event;
 
 /// Where every machine of Azure finds it.
@@ -126,6 +126,13 @@ impl GoalState {
                         value.push_str(text.trim());
                     }
                 }
+                Event::GeneralRef(entity) => {
+                    let known = resolve_predefined_entity(&entity);
+                    let known = known.ok_or_else(|| "an entity that is not known".to_owned())?;
+                    if let Some(value) = &mut within {
+                        value.push_str(known);
+                    }
+                }
                 Event::End(_) => within = None,
                 Event::Eof => break,
                 _ => {}
@@ -192,7 +199,7 @@ mod tests {
             ("", "it has no Incarnation"),
             ("not XML", "it has no Incarnation"),
             ("<Incarnation>1</Incarnation><ContainerId>c</ContainerId>", "it has no InstanceId"),
-            ("<a><b></a>", "mismatch"),
+            ("<a><b></a>", "expected `</b>`"),
         ] {
             let error = GoalState::parse(rubbish.as_bytes()).unwrap_err();
             assert!(error.contains(complaint), "{rubbish}: {error}");
