@@ -1,6 +1,10 @@
 //! A machine with VMware's cards and a VMDK disk, configured by credentials in its firmware's
 //! tables, whose network is a bond with a VLAN on it, a bridge and a dummy: all that networkd is
-//! told, and that the modules for it are in the image.
+//! told, and that the modules for it are in the image. One of its files is on the host, and the way
+//! there is the bond: the initrd makes one, too, and nothing of it is left.
+//!
+//! Such a card takes only what is for the address that it was made with, as a port group of VMware
+//! does unless it is told otherwise: a bond with an address of its own would hear nothing.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +12,12 @@ use qemu_tests::provisioning;
 use qemu_tests::wiring::{LEASE, MAC};
 
 use crate::checks::{Checks, Outcome};
+use crate::document;
 use crate::lab::{BOOT, Lab, SETTLE};
+
+/// What the host has, and its SHA-256.
+const DOCUMENT: (&str, &str) =
+    ("over the bond\n", "62554109c060f3256b99fcdc32c20ee60e672aad2ff6d69d75bc413de0cff99b");
 
 /// Each device with the address that it must have.
 const ADDRESSES: [(&str, &str); 4] = [
@@ -43,6 +52,8 @@ bridges:
 pub(crate) fn run(lab: &Lab) -> Outcome {
     let mut checks = Checks::default();
     let hardware = lab.hardware("vmware")?.of_vmware(lab.workspace.boot_entry()?)?;
+    let (document, sha256) = DOCUMENT;
+    let url = document::serve(document)?;
     let user_data = format!(
         "#cloud-config
 hostname: vmware
@@ -51,6 +62,8 @@ ssh_authorized_keys:
 write_files:
   - path: /etc/own-address
     content: $private_ipv4
+  - path: /etc/fetched
+    source: {{uri: '{url}', sha256: {sha256}}}
 ",
         hardware.public_key()
     );
@@ -71,6 +84,8 @@ write_files:
     checks.holds("the system runs", state == "running\n", state);
     let read = |script: &str| machine.read(script);
     checks.equal("failed units", read("systemctl list-units --failed --plain --no-legend"), "");
+    checks.equal("the file", read("cat /etc/fetched"), document.trim_end());
+    checks.equal("the bond's address", read("cat /sys/class/net/bond0/address"), MAC);
     checks.equal("the variable", read("cat /etc/own-address"), LEASE.to_string());
     for driver in ["vmw_pvscsi", "vmxnet3"] {
         let devices = read(&format!("ls /sys/bus/pci/drivers/{driver}"));
