@@ -228,6 +228,26 @@ impl Node {
         self.cgroup = None;
     }
 
+    /// Lets its system shut down, and waits until it has.
+    pub fn shut_down(&mut self) -> Result<()> {
+        self.run("systemctl --no-block poweroff")?;
+        let limit = BOOT;
+        if let Some(mut running) = self.running.take()
+            && running.wait(Deadline::after(limit)).is_none()
+        {
+            let what = format!("{}'s system shuts down", self.name);
+            return Err(Error::TimedOut { what, limit, console: self.told() });
+        }
+        self.cgroup = None;
+        Ok(())
+    }
+
+    /// What a node that is off has written to a file; none if it has no such file of its own.
+    pub fn written(&self, path: &str) -> Option<String> {
+        let path = self.folder.join("state/upper").join(path.trim_start_matches('/'));
+        fs::read_to_string(path).ok()
+    }
+
     /// Ends it, and everything that it has ever written.
     pub fn lose_disk(&mut self) -> Result<()> {
         self.power_cut();

@@ -54,12 +54,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome {
 }
 
 /// Three machines that are off, with a disc each from one template.
-fn machines(
-    lab: &Lab,
-    evening: &Evening<'_>,
-    config: &str,
-    image: &Path,
-) -> Result<Vec<Wired>> {
+fn machines(lab: &Lab, evening: &Evening<'_>, config: &str, image: &Path) -> Result<Vec<Wired>> {
     let rack = &evening.rack;
     let write = |name: &str, text: String| {
         let path = rack.folder.join(name);

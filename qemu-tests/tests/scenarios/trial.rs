@@ -1,5 +1,6 @@
 //! A config for a while: applied to a running system, and taken back by time,
-//! by a unit that fails, by a killed service, by a power cut; or confirmed.
+//! by a unit that fails, by a killed service, by a shutdown, by a power cut; or
+//! confirmed.
 //!
 //! On a node: the system is the image's, with its systemd.
 
@@ -175,6 +176,7 @@ impl Trial {
         self.killed(&before)?;
         self.no_service(&before)?;
         self.secrets(&before)?;
+        self.shutdown(&before)?;
         self.power_cut(&before)?;
         self.confirmed()
     }
@@ -333,6 +335,19 @@ impl Trial {
         self.says("try tried.yaml --confirm-within 10m", 1, "the trial failed: ")?;
         self.node.read("systemctl unmask --runtime coreos-init-trial.service")?;
         self.is_back("there was no service", before)
+    }
+
+    /// A system that shuts down takes back what is tried before it is off: no later boot has to.
+    fn shutdown(&mut self, before: &str) -> Result<()> {
+        self.says("try tried.yaml --confirm-within 10m", 0, "applied")?;
+        self.node.shut_down()?;
+        let tried = self.node.written("/var/lib/coreos-init/trial/configuration.json");
+        self.checks.holds("no trial is left behind", tried.is_none(), format_args!("{tried:?}"));
+        let name = self.node.written("/etc/hostname");
+        let is_before = name.as_deref() == Some("before\n");
+        self.checks.holds("the name is back", is_before, format_args!("{name:?}"));
+        self.boot()?;
+        self.is_back("the system was shut down", before)
     }
 
     fn power_cut(&mut self, before: &str) -> Result<()> {
