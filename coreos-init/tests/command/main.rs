@@ -2,6 +2,7 @@
 
 mod apply;
 mod crash;
+mod fetched;
 mod findings;
 mod image;
 mod keys;
