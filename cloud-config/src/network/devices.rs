@@ -12,96 +12,71 @@ const MODES: &str = "a mode such as active-backup or 802.3ad";
 const POLICIES: &str = "a policy such as layer2 or layer3+4";
 const RATES: &str = "slow or fast";
 
-/// `parameters` of version 2.
-pub(super) const BOND_PARAMETERS: Table<Read<Bond>> = Table {
-    place: "`parameters`",
-    unknown: Severity::Error,
-    elsewhere: nowhere,
-    keys: &[
-        key("mode", Shape::Text, "", mode),
-        key("lacp_rate", Shape::Words(&["slow", "fast"]), "", lacp_rate),
-        key("mii_monitor_interval", Shape::Text, "", monitor),
-        key("transmit_hash_policy", Shape::Text, "", hash_policy),
-        key("up_delay", Shape::Text, "", up_delay),
-        key("down_delay", Shape::Text, "", down_delay),
-        key("primary", Shape::Text, "", primary),
-        key("min_links", Shape::Whole(0), "", min_links),
-        ignored("ad_select"),
-        ignored("all_members_active"),
-        ignored("all_slaves_active"),
-        ignored("arp_all_targets"),
-        ignored("arp_interval"),
-        ignored("arp_ip_targets"),
-        ignored("arp_validate"),
-        ignored("fail_over_mac_policy"),
-        ignored("gratuitous_arp"),
-        ignored("learn_packet_interval"),
-        ignored("packets_per_member"),
-        ignored("packets_per_slave"),
-        ignored("primary_reselect_policy"),
-        ignored("resend_igmp"),
-    ],
-};
+/// What a bond or bridge has, each property once: its name in version 2; in brackets its names in
+/// version 1, which are the kernel's; how it is written, and what reads it. Then the keys of
+/// version 2 that have no effect.
+macro_rules! parameters {
+    (
+        $of:ty, $second:ident, $first:ident,
+        $($name:literal [$($old:literal)*] $shape:expr => $read:expr;)*
+        $(ignored $ignored:literal;)*
+    ) => {
+        /// `parameters` of version 2.
+        pub(super) const $second: Table<Read<$of>> = Table {
+            place: "`parameters`",
+            unknown: Severity::Error,
+            elsewhere: nowhere,
+            keys: &[$(key($name, $shape, "", $read),)* $(ignored($ignored),)*],
+        };
 
-/// `params` of version 1: the kernel's names.
-pub(super) const BOND_PARAMS: Table<Read<Bond>> = Table {
-    place: "`params`",
-    unknown: Severity::Warning,
-    elsewhere: nowhere,
-    keys: &[
-        key("bond_mode", Shape::Text, "", mode),
-        key("bond_lacp_rate", Shape::Words(&["slow", "fast"]), "", lacp_rate),
-        key("bond_miimon", Shape::Text, "", monitor),
-        key("bond_xmit_hash_policy", Shape::Text, "", hash_policy),
-        key("bond_updelay", Shape::Text, "", up_delay),
-        key("bond_downdelay", Shape::Text, "", down_delay),
-        key("bond_primary", Shape::Text, "", primary),
-        key("bond_min_links", Shape::Whole(0), "", min_links),
-        key("mode", Shape::Text, "", mode),
-        key("lacp_rate", Shape::Words(&["slow", "fast"]), "", lacp_rate),
-        key("miimon", Shape::Text, "", monitor),
-        key("xmit_hash_policy", Shape::Text, "", hash_policy),
-        key("updelay", Shape::Text, "", up_delay),
-        key("downdelay", Shape::Text, "", down_delay),
-        key("primary", Shape::Text, "", primary),
-        key("min_links", Shape::Whole(0), "", min_links),
-    ],
-};
+        /// `params` of version 1.
+        pub(super) const $first: Table<Read<$of>> = Table {
+            place: "`params`",
+            unknown: Severity::Warning,
+            elsewhere: nowhere,
+            keys: &[$($(key($old, $shape, "", $read),)*)*],
+        };
+    };
+}
 
-/// `parameters` of version 2.
-pub(super) const BRIDGE_PARAMETERS: Table<Read<Bridge>> = Table {
-    place: "`parameters`",
-    unknown: Severity::Error,
-    elsewhere: nowhere,
-    keys: &[
-        key("stp", Shape::Flag, "", |decoder, entry, bridge| bridge.stp = decoder.flag(entry)),
-        key("priority", Shape::Whole(0), "", priority),
-        key("forward_delay", Shape::Whole(0), "", forward_delay),
-        key("hello_time", Shape::Whole(1), "", hello_time),
-        key("max_age", Shape::Whole(1), "", max_age),
-        key("ageing_time", Shape::Whole(0), "", ageing_time),
-        key("aging_time", Shape::Whole(0), "", ageing_time),
-        ignored("path_cost"),
-        ignored("port_priority"),
-    ],
-};
+parameters! {
+    Bond, BOND_PARAMETERS, BOND_PARAMS,
+    "mode" ["bond_mode" "mode"] Shape::Text => mode;
+    "lacp_rate" ["bond_lacp_rate" "lacp_rate"] Shape::Words(&["slow", "fast"]) => lacp_rate;
+    "mii_monitor_interval" ["bond_miimon" "miimon"] Shape::Text => monitor;
+    "transmit_hash_policy" ["bond_xmit_hash_policy" "xmit_hash_policy"] Shape::Text => hash_policy;
+    "up_delay" ["bond_updelay" "updelay"] Shape::Text => up_delay;
+    "down_delay" ["bond_downdelay" "downdelay"] Shape::Text => down_delay;
+    "primary" ["bond_primary" "primary"] Shape::Text => primary;
+    "min_links" ["bond_min_links" "min_links"] Shape::Whole(0) => min_links;
+    ignored "ad_select";
+    ignored "all_members_active";
+    ignored "all_slaves_active";
+    ignored "arp_all_targets";
+    ignored "arp_interval";
+    ignored "arp_ip_targets";
+    ignored "arp_validate";
+    ignored "fail_over_mac_policy";
+    ignored "gratuitous_arp";
+    ignored "learn_packet_interval";
+    ignored "packets_per_member";
+    ignored "packets_per_slave";
+    ignored "primary_reselect_policy";
+    ignored "resend_igmp";
+}
 
-/// `params` of version 1.
-pub(super) const BRIDGE_PARAMS: Table<Read<Bridge>> = Table {
-    place: "`params`",
-    unknown: Severity::Warning,
-    elsewhere: nowhere,
-    keys: &[
-        key("bridge_stp", Shape::Flag, "", |decoder, entry, bridge| {
-            bridge.stp = decoder.flag(entry);
-        }),
-        key("bridge_bridgeprio", Shape::Whole(0), "", priority),
-        key("bridge_fd", Shape::Whole(0), "", forward_delay),
-        key("bridge_hello", Shape::Whole(1), "", hello_time),
-        key("bridge_maxage", Shape::Whole(1), "", max_age),
-        key("bridge_ageing", Shape::Whole(0), "", ageing_time),
-    ],
-};
+parameters! {
+    Bridge, BRIDGE_PARAMETERS, BRIDGE_PARAMS,
+    "stp" ["bridge_stp"] Shape::Flag => |decoder, entry, bridge| bridge.stp = decoder.flag(entry);
+    "priority" ["bridge_bridgeprio"] Shape::Whole(0) => priority;
+    "forward_delay" ["bridge_fd"] Shape::Whole(0) => forward_delay;
+    "hello_time" ["bridge_hello"] Shape::Whole(1) => hello_time;
+    "max_age" ["bridge_maxage"] Shape::Whole(1) => max_age;
+    "ageing_time" ["bridge_ageing"] Shape::Whole(0) => ageing_time;
+    "aging_time" [] Shape::Whole(0) => ageing_time;
+    ignored "path_cost";
+    ignored "port_priority";
+}
 
 fn mode(decoder: &mut Decoder<'_>, entry: &Entry, bond: &mut Bond) {
     bond.mode = values::word(decoder, entry, BondMode::from_name, MODES);
