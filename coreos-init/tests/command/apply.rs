@@ -215,7 +215,11 @@ fn somebody_who_is_not_root_owns_what_they_write() {
     let file = root.path().join("config.yaml");
     fs::copy(fixture("everything.yaml"), &file).unwrap();
     let program = root.path().join("program");
-    fs::copy(env!("CARGO_BIN_EXE_coreos-init"), &program).unwrap();
+    // By another process: a child that a test beside this one starts would inherit the file while
+    // it is open for writing, and what is open for writing cannot be executed.
+    let mut copy = std::process::Command::new("cp");
+    let copied = copy.arg(env!("CARGO_BIN_EXE_coreos-init")).arg(&program).status();
+    assert!(copied.unwrap().success());
     let mut command = std::process::Command::new(&program);
     std::os::unix::process::CommandExt::uid(&mut command, 65_534);
     std::os::unix::process::CommandExt::gid(&mut command, 65_534);
