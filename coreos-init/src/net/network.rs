@@ -201,6 +201,9 @@ impl Network {
                 }
             };
             match self.find(choice, &links) {
+                // On a machine with one interface any name means that one, but only once.
+                Ok(link)
+                    if found.iter().any(|(_, other): &(_, Link)| other.index == link.index) => {}
                 Ok(link) => found.push((part, link)),
                 Err(error) => {
                     missing.get_or_insert(error);

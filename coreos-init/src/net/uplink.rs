@@ -40,6 +40,8 @@ pub struct Uplink<'a> {
     modules: Option<PathBuf>,
     /// What is made of the interfaces, and what they are given.
     wiring: Wiring,
+    /// Why it is not as described.
+    unwired: Option<NetError>,
 }
 
 /// The addresses that `ip=` on the command line gives this machine.
@@ -85,6 +87,7 @@ impl<'a> Uplink<'a> {
             known: None,
             modules: None,
             wiring: Wiring::default(),
+            unwired: None,
         }
     }
 
@@ -129,7 +132,11 @@ impl<'a> Uplink<'a> {
         if let Some(lease) = &self.lease {
             return Ok(lease.clone());
         }
-        let lease = self.network()?.lease(deadline, ipv6)?;
+        let lease = match self.network()?.lease(deadline, ipv6) {
+            // Why there is no way as it is described says more than that there is no other.
+            Err(error) => return Err(self.unwired.take().unwrap_or(error)),
+            Ok(lease) => lease,
+        };
         self.lease = Some(lease.clone());
         Ok(lease)
     }
@@ -144,9 +151,12 @@ impl<'a> Uplink<'a> {
             let modules = self.modules.as_deref();
             let wired = network.wire(&self.wiring, &mut |module| load(modules, module));
             if let Err(error) = wired {
-                // What was made is no use, and in the way of whoever tries again.
-                let _ = network.teardown();
-                return Err(error);
+                // What was made of it is no use. There may be another way.
+                log::warn!("{}", host::error::chain(&error));
+                network.teardown()?;
+                network = Network::open()?;
+                self.wiring = self.wiring.of_hardware();
+                self.unwired = Some(error);
             }
             self.network = Some(network);
         }

@@ -76,6 +76,16 @@ impl Wiring {
         wiring
     }
 
+    /// The same without what is made.
+    #[must_use]
+    pub fn of_hardware(&self) -> Wiring {
+        let of_hardware = |one: &&Static| one.link.name.as_ref().is_none_or(|name| !self.has(name));
+        Wiring {
+            statics: self.statics.iter().filter(of_hardware).cloned().collect(),
+            ..Wiring::default()
+        }
+    }
+
     fn has(&self, name: &str) -> bool {
         self.devices.iter().any(|device| device.name == name)
     }

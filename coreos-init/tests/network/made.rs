@@ -1,10 +1,12 @@
 //! Bonds, bridges and VLANs on the way to what a configuration is at.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use cloud_config::network::{Format, parse};
-use coreos_init::net::{NetError, Network, Settings, Wiring};
+use coreos_init::net::{NetError, Network, Settings, Uplink, Wiring};
+use coreos_init::source::Places;
 use host::http::{Fetch, Proxy, fetch};
 
 use crate::cables::{Cables, ip};
@@ -108,6 +110,48 @@ fn names_that_only_udev_knows_mean_all_interfaces_where_they_are_as_many() {
         assert_eq!(wanted, "ens192");
         cables.assert_untouched();
     }
+}
+
+#[test]
+fn what_cannot_be_made_is_told_only_where_there_is_no_other_way() {
+    let text = "version: 2\nbridges: {br0: {interfaces: [ens192, ens224, ens256], dhcp4: true}}\n";
+    let (described, _) = parse(Format::NetworkConfig, text);
+    let Some(cables) = Cables::new() else { return };
+    let cables = cables.cable("eth0", FIRST, "10.99.0.1/24").cable("eth1", SECOND, "10.98.0.1/24");
+    let places = Places {
+        sysfs: cables.directory.path().join("sys"),
+        dev: cables.directory.path().join("dev"),
+        command_line: String::new(),
+        state: cables.directory.path().to_owned(),
+        exclude: Vec::new(),
+        roots: PathBuf::new(),
+    };
+    let ask = |cables: &Cables| {
+        cables.here(|| {
+            let mut uplink = Uplink::new(&places, cables.resolv_conf());
+            uplink.know(&described);
+            let lease = uplink.lease();
+            uplink.teardown().unwrap();
+            lease
+        })
+    };
+    let refused = ask(&cables).unwrap_err();
+    assert!(
+        refused.to_string().starts_with("there is no interface ens192, only eth0"),
+        "{refused}"
+    );
+    let cables = cables.dhcp("eth0", "10.99.0.50", "10.99.0.1");
+    assert_eq!(ask(&cables).unwrap().address, Some([10, 99, 0, 50].into()));
+    cables.assert_untouched();
+}
+
+#[test]
+fn one_card_is_one_member_however_many_are_named() {
+    let Some(cables) = Cables::new() else { return };
+    let cables = cables.cable("eth0", FIRST, "10.99.0.1/24");
+    cables.serve("10.99.0.1:80", "one port");
+    let two = wiring("bridges: {br0: {interfaces: [ens192, ens224], addresses: [10.99.0.5/24]}}\n");
+    assert_eq!(reach(&cables, &two, "http://10.99.0.1/", || ()).0, "one port");
 }
 
 #[test]
