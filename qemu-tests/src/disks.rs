@@ -12,9 +12,6 @@ use crate::error::{Error, Result};
 /// Creating an overlay or writing one byte is a matter of milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Copying an image, on a busy host.
-const COPY: Duration = Duration::from_secs(300);
-
 /// Makes `overlay`, a disk of `size` MiB (the base's own size if that is
 /// larger) that reads as `base` until it is written.
 pub(crate) fn overlay(base: &Path, overlay: &Path, size: u64) -> Result<()> {
@@ -32,14 +29,6 @@ pub(crate) fn empty(disk: &Path, size: u64) -> Result<()> {
     let mut command = Command::new("qemu-img");
     command.args(["create", "-q", "-f", "qcow2"]).arg(disk).arg(format!("{size}M"));
     child::run(command, LIMIT).map(drop)
-}
-
-/// Copies a disk to `disk` in VMware's format, as one that can be written.
-pub(crate) fn vmdk(from: &Path, disk: &Path) -> Result<()> {
-    let mut command = Command::new("qemu-img");
-    command.args(["convert", "-q", "-f", "qcow2", "-O", "vmdk"]);
-    command.args(["-o", "subformat=monolithicSparse,adapter_type=lsilogic"]).arg(from).arg(disk);
-    child::run(command, COPY).map(drop)
 }
 
 /// Inverts the byte of `disk` at `offset`. Returns the byte as it was.
@@ -77,13 +66,17 @@ fn size_of(image: &Path) -> Result<u64> {
     })
 }
 
-/// `raw` or `qcow2`, by the first bytes: guessing from the content is what
+/// `raw`, `qcow2` or `vmdk`, by the first bytes: guessing from the content is what
 /// qemu-img warns of, but a base image is ours, not the guest's.
 fn format_of(image: &Path) -> Result<&'static str> {
     let mut magic = [0; 4];
     let mut file = File::open(image).map_err(Error::file("open", image))?;
     let whole = file.read_exact(&mut magic).is_ok();
-    Ok(if whole && &magic == b"QFI\xfb" { "qcow2" } else { "raw" })
+    Ok(match &magic {
+        b"QFI\xfb" if whole => "qcow2",
+        b"KDMV" if whole => "vmdk",
+        _ => "raw",
+    })
 }
 
 #[cfg(test)]

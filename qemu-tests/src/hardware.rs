@@ -80,6 +80,7 @@ impl Hardware {
             cards: Cards::Virtio,
             disks: vec![disk],
             kernel: None,
+            initrd: None,
             disc: None,
             fw_cfg: Vec::new(),
             firmware_strings: Vec::new(),
@@ -125,15 +126,33 @@ impl Hardware {
         self
     }
 
-    /// As VMware would have it: its cards, and the disk as a VMDK of its own. The firmware here
-    /// cannot read from such a card, so it is handed the boot entry `uki` that is on the disk.
-    pub fn of_vmware(mut self, uki: PathBuf) -> Result<Self> {
-        self.wiring.kernel = Some(uki);
-        let disk = self.folder().join("disk.vmdk");
-        disks::vmdk(&self.wiring.disks[0], &disk)?;
-        self.wiring.disks[0] = disk;
+    /// With VMware's cards. The firmware here cannot read from its disk adapter, so it is handed
+    /// the boot entry `uki` that is on the disk.
+    #[must_use]
+    pub fn of_vmware(mut self, uki: PathBuf) -> Self {
         self.wiring.cards = Cards::Vmware;
-        Ok(self)
+        self.kernel(uki, None)
+    }
+
+    /// Started with `kernel` and `initrd` instead of what is on its disk.
+    #[must_use]
+    pub fn kernel(mut self, kernel: PathBuf, initrd: Option<PathBuf>) -> Self {
+        (self.wiring.kernel, self.wiring.initrd) = (Some(kernel), initrd);
+        self
+    }
+
+    /// Started from its disk.
+    #[must_use]
+    pub fn no_kernel(mut self) -> Self {
+        (self.wiring.kernel, self.wiring.initrd) = (None, None);
+        self
+    }
+
+    /// With an empty disk in the first one's place.
+    pub fn empty_disk(&mut self) -> Result<()> {
+        let disk = &self.wiring.disks[0];
+        fs::remove_file(disk).map_err(Error::file("remove", disk))?;
+        disks::empty(disk, DISK)
     }
 
     /// With ssh forwarded to `guest`, for a machine that has a fixed address.

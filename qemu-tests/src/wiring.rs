@@ -38,6 +38,8 @@ pub struct Wiring {
     pub disks: Vec<PathBuf>,
     /// What the firmware starts instead of what is on the disks.
     pub kernel: Option<PathBuf>,
+    /// What that kernel is given as its initrd.
+    pub initrd: Option<PathBuf>,
     /// The disc in the CD-ROM drive; without one there is no drive.
     pub disc: Option<PathBuf>,
     /// Files that the guest sees in QEMU's firmware configuration device.
@@ -120,9 +122,7 @@ impl Wiring {
         }
         for (index, disk) in self.disks.iter().enumerate() {
             let id = format!("disk{index}");
-            let format =
-                if disk.extension().is_some_and(|e| e == "vmdk") { "vmdk" } else { "qcow2" };
-            let drive = format!("if=none,id={id},format={format},discard=unmap,file=");
+            let drive = format!("if=none,id={id},format=qcow2,discard=unmap,file=");
             list.file("-drive", &drive, disk);
             let first = index == 0 && self.kernel.is_none();
             let boot = if first { ",bootindex=0" } else { "" };
@@ -138,9 +138,13 @@ impl Wiring {
         if let Some(kernel) = &self.kernel {
             list.file("-kernel", "", kernel);
         }
+        if let Some(initrd) = &self.initrd {
+            list.file("-initrd", "", initrd);
+        }
         if let Some(disc) = &self.disc {
             list.file("-drive", "if=none,id=disc,media=cdrom,format=raw,readonly=on,file=", disc);
-            list.option("-device", &["ide-cd,drive=disc"]);
+            // After the disk: a disc that installs is started where that is empty.
+            list.option("-device", &["ide-cd,drive=disc,bootindex=1"]);
         }
         for (name, file) in &self.fw_cfg {
             list.file("-fw_cfg", &format!("name={name},file="), file);
@@ -227,6 +231,7 @@ pub(crate) mod tests {
             cards: Cards::Virtio,
             disks: vec!["/m/disk.qcow2".into()],
             kernel: None,
+            initrd: None,
             disc: None,
             fw_cfg: Vec::new(),
             firmware_strings: Vec::new(),
@@ -271,7 +276,7 @@ pub(crate) mod tests {
             ("-device scsi-hd,bus=scsi.0,drive=disk0", |w| w.cards = Cards::Vmware),
             ("-device vmxnet3,netdev=net0", |w| w.cards = Cards::Vmware),
             ("-kernel /m/uki.efi", |w| w.kernel = Some("/m/uki.efi".into())),
-            ("format=vmdk", |w| w.disks = vec!["/m/disk.vmdk".into()]),
+            ("-initrd /m/initrd", |w| w.initrd = Some("/m/initrd".into())),
             ("-smbios type=11,value=a=b,,c", |w| w.firmware_strings.push("a=b,c".into())),
         ] {
             assert!(!bare.contains(part), "{part} in {bare}");

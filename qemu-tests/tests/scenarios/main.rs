@@ -20,6 +20,7 @@ mod frontends; // who asks it all the time
 mod in_turn; // the same evening on machines, which then take a release one after the other
 mod lab; // what machines are made of
 mod no_config;
+mod outputs; // installers, and the disks in archives of others
 mod rack; // nodes of one cluster
 mod registry; // an image of a web server, and where Docker finds it
 mod releases; // builds, publishes and serves them
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
         scenario("static_address_from_a_config_drive_and_a_second_boot", static_address::run),
         scenario("dhcp_address_from_a_nocloud_disc", dhcp::run),
         scenario("vmware_cards_and_a_network_of_many_devices", vmware::run),
+        scenario("installer_disc", outputs::disc),
+        scenario("installer_from_the_network", outputs::pair).with_ignored_flag(true),
+        scenario("google_archive", outputs::google).with_ignored_flag(true),
         scenario("no_config", no_config::run),
         scenario("secure_boot", secure_boot::run),
         scenario("broken_config", broken_config::run),

@@ -1,5 +1,5 @@
-//! A machine with VMware's cards and a VMDK disk, configured by credentials in its firmware's
-//! tables, whose network is a bond with a VLAN on it, a bridge and a dummy: all that networkd is
+//! A machine with VMware's cards and the disk of the appliance, configured by credentials in its
+//! firmware's tables, whose network is a bond with a VLAN on it, a bridge and a dummy: all that networkd is
 //! told, and that the modules for it are in the image. One of its files is on the host, and the way
 //! there is the bond: the initrd makes one, too, and nothing of it is left.
 //!
@@ -14,6 +14,7 @@ use qemu_tests::wiring::{LEASE, MAC};
 use crate::checks::{Checks, Outcome};
 use crate::document;
 use crate::lab::{BOOT, Lab, SETTLE};
+use crate::outputs::disk_of_appliance;
 
 /// What the host has, and its SHA-256.
 const DOCUMENT: (&str, &str) =
@@ -51,7 +52,8 @@ bridges:
 
 pub(crate) fn run(lab: &Lab) -> Outcome {
     let mut checks = Checks::default();
-    let hardware = lab.hardware("vmware")?.of_vmware(lab.workspace.boot_entry()?)?;
+    let disk = disk_of_appliance(lab)?;
+    let hardware = lab.hardware_of("vmware", &disk)?.of_vmware(lab.workspace.boot_entry()?);
     let (document, sha256) = DOCUMENT;
     let url = document::serve(document)?;
     let user_data = format!(
