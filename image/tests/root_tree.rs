@@ -1,9 +1,12 @@
 //! From a package tar to a root file system image, over a tar that is small enough to read.
 
+#[path = "support/module.rs"]
+mod module;
+
 use image::erofs::{Image, Options};
 use image::manifest::Manifest;
-use image::tree::Tree;
 use image::tree::finish::{FinishError, Request, RootTree, root_tree};
+use image::tree::{Node, Tree};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -180,6 +183,39 @@ fn packages_overlay_and_programs_become_one_root() {
     assert_eq!((root.missing.len(), root.unmatched.len()), (0, 0));
     // The newest file of all came in no package.
     assert_eq!(root.epoch, 2000);
+}
+
+#[test]
+fn the_index_of_modules_names_those_that_stay() {
+    let mut project = Project::new("");
+    let text =
+        MANIFEST.replace("\"usr/share/doc\"", "\"usr/share/doc\", \"usr/lib/modules/*/odd\"");
+    project.manifest = Manifest::parse(&text, Path::new("manifest")).unwrap();
+    let tar = fs::File::open(project.directory.path().join("root.tar")).unwrap();
+    let mut packages = Tree::from_tar(tar).unwrap();
+    for (path, wants) in [("kernel/plain", None), ("kernel/net", Some("crc")), ("odd/crc", None)] {
+        let bytes = module::module(&[], wants.as_slice(), &[]);
+        let path = format!("usr/lib/modules/6.12-test/{path}.ko");
+        packages.tree.insert(&path, Node::file(0o644, bytes)).unwrap();
+    }
+    let request = Request {
+        manifest: &project.manifest,
+        packages: &packages,
+        project: project.directory.path(),
+        programs: &project.programs,
+        version: &"2.0".parse().unwrap(),
+    };
+    let root = root_tree(&request).unwrap();
+    let read =
+        |name: &str| root.tree.read_file(&format!("usr/lib/modules/6.12-test/{name}")).unwrap();
+    let index = String::from_utf8(read("modules.dep").expect("an index")).unwrap();
+    let mut lines: Vec<&str> = index.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["kernel/net.ko:", "kernel/plain.ko:"]);
+    // Where nothing of them is removed the index stays as it came.
+    let whole = Manifest::parse(MANIFEST, Path::new("manifest")).unwrap();
+    let root = root_tree(&Request { manifest: &whole, ..request }).unwrap();
+    assert!(!root.tree.contains("usr/lib/modules/6.12-test/modules.dep"));
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod trie;
 mod x509;
 
 pub use actions::Diversion;
+pub use modules::index as index_modules;
 pub use records::Installed;
 
 use crate::manifest;

@@ -19,7 +19,7 @@ struct Found {
 }
 
 /// Indexes the modules of every kernel.
-pub(super) fn index(tree: &mut Tree) -> Result<(), ConfigureError> {
+pub fn index(tree: &mut Tree) -> Result<(), ConfigureError> {
     let kernels: Vec<String> =
         tree.children(DIRECTORY).map(|(name, _)| format!("{DIRECTORY}/{name}")).collect();
     kernels.iter().try_for_each(|kernel| index_kernel(tree, kernel))

@@ -1,5 +1,6 @@
 //! Why a tree of packages is not the root of an image.
 
+use crate::configure::ConfigureError;
 use crate::tree::TreeError;
 use crate::tree::overlay::OverlayError;
 use std::io;
@@ -32,6 +33,9 @@ pub enum FinishError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// The modules that are left make no index.
+    #[error("the kernel modules that the manifest leaves cannot be indexed")]
+    Modules(#[from] ConfigureError),
     /// None or several kernels.
     #[error("the packages bring {count} kernels, one is needed: see `install` of [packages]")]
     Kernels {

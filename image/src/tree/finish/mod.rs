@@ -24,6 +24,7 @@ mod update;
 use super::archive::FromTar;
 use super::{Kind, Node, Tree};
 use crate::bill::Bill;
+use crate::configure;
 use crate::configure::review::{Scripts, Table};
 use crate::manifest::{Manifest, Permission, Program, Version};
 use accounts::Accounts;
@@ -103,7 +104,12 @@ fn finish(request: &Request<'_>) -> Result<RootTree, FinishError> {
     let kernel = kernel::take(&mut tree)?;
     let mut database = Database::read(&tree)?;
     let epoch = database.newest_file(&tree, &request.packages.times);
+    let modules = modules(&tree);
     let unmatched = removal::apply(&mut tree, &mut database, &manifest.remove);
+    if modules != self::modules(&tree) {
+        // The index must name none that is not there.
+        configure::index_modules(&mut tree)?;
+    }
     database.move_below_usr(&mut tree)?;
     let accounts = Accounts::fix(&mut tree, &manifest.accounts)?;
     let dropped = units::drop_enablement(&mut tree);
@@ -130,6 +136,11 @@ fn finish(request: &Request<'_>) -> Result<RootTree, FinishError> {
     let bill = Bill::default();
     let own = own(&tree, &request.packages.tree);
     Ok(RootTree { tree, own, kernel, bill, packages, epoch, enabled, dropped, unmatched, missing })
+}
+
+/// How many kernel modules there are.
+fn modules(tree: &Tree) -> usize {
+    tree.below("usr/lib/modules").filter(|(path, _)| path.ends_with(".ko")).count()
 }
 
 /// The files of `tree` with contents that `packages` does not have at this place.
