@@ -241,9 +241,10 @@ fn exchange(
     let sent = input.write_all(b"\n").and_then(|()| export::write_tar(tree, 0, &mut input));
     drop(input);
     let output = child.stdout.take().expect("it is a pipe");
+    let mut output = io::BufReader::with_capacity(1 << 16, Limit::new(output, MAX_TREE));
     let mut entries = Vec::new();
     let read = archive::read_entries(
-        io::BufReader::with_capacity(1 << 16, Limit::new(output, MAX_TREE)),
+        &mut output,
         &mut |_: &mut String, content: &mut dyn Read, size| {
             spool.take(content, size).map_err(|error| match error {
                 SpoolError::Read(error) => SandboxError::Read(ArchiveError::Read(error)),
@@ -255,6 +256,11 @@ fn exchange(
             Ok(())
         },
     );
+    if read.is_ok() {
+        // tar(1) fills its last record up behind the end of the archive.
+        let _ = io::copy(&mut output, &mut io::sink());
+    }
+    drop(output);
     let status =
         child.wait().map_err(|source| SandboxError::Start { program: "unshare", source })?;
     if !status.success() || sent.is_err() {

@@ -28,7 +28,7 @@ use crate::plan::{SEGMENT, SegmentPlan};
 use crate::tree::{Index, VerifiedTree};
 
 /// Segments whose parts are fetched at the same time.
-pub(crate) const IN_FLIGHT: usize = 3;
+const IN_FLIGHT: usize = 3;
 
 /// Segments that are planned ahead.
 const PLANNED: usize = 12;

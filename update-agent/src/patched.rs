@@ -4,18 +4,20 @@
 //! No verity tree is fetched: it is made of what was written, and must come out with the signed
 //! root hash.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::sync::atomic::Ordering;
-use std::thread::{self, ScopedJoinHandle};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
 
-use channels::fetch::FetchError;
 use channels::payload::{Decoder, Index, SEGMENT};
 use disk::verity::{self, BLOCK, RootHash, Superblock, VerityError};
 
-use crate::blocks::{BlocksError, IN_FLIGHT, SYNC_EVERY, Tally, disk_error};
+use crate::blocks::{BlocksError, SYNC_EVERY, Tally, disk_error};
 use crate::device::{Aligned, Region};
 use crate::payload::Payload;
+
+/// Segments that are made at the same time. Each takes some 15 MB of memory.
+const WORKERS: usize = 2;
 
 /// What the slot is filled from and where it is.
 #[derive(Debug)]
@@ -31,64 +33,122 @@ pub struct Patch<'a> {
     /// Whether an earlier attempt has begun to write the same.
     pub resume: bool,
     /// Set to make it stop.
-    pub stop: &'a std::sync::atomic::AtomicBool,
+    pub stop: &'a AtomicBool,
 }
 
-type Record<'scope> = ScopedJoinHandle<'scope, Result<Vec<u8>, FetchError>>;
+/// A segment that is as it must be.
+struct Done {
+    blocks: u64,
+    how: How,
+}
+
+enum How {
+    Present,
+    Patched,
+    /// The patch did not do, a larger form did.
+    Mended,
+}
+
+/// What the workers share.
+#[derive(Default)]
+struct Progress {
+    next: AtomicUsize,
+    /// Bytes written so far.
+    written: AtomicU64,
+    /// Set when one has failed.
+    over: AtomicBool,
+}
 
 impl Patch<'_> {
     /// Writes all segments and makes them durable. `progress` is told how many blocks are done.
+    ///
+    /// Segments do not depend on each other, so several are fetched, made, checked and written at
+    /// a time.
     pub fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<Tally, BlocksError> {
         let mut tally = Tally::default();
-        let mut buffer = Aligned::new(SEGMENT);
-        let mut decoder = Decoder::new();
-        let mut dirty = 0;
+        let shared = Progress::default();
+        let mut failure = None;
         thread::scope(|scope| {
-            let mut queue: VecDeque<(usize, Record<'_>)> = VecDeque::new();
-            let mut next = 0;
-            loop {
-                if self.stop.load(Ordering::Relaxed) {
-                    return Err(BlocksError::Interrupted);
-                }
-                while next < self.index.len() && queue.len() < IN_FLIGHT {
-                    let segment = next;
-                    next += 1;
-                    if self.resume && self.is_there(segment, &mut buffer)? {
-                        tally.present += self.blocks_of(segment);
-                        continue;
-                    }
-                    let record = scope.spawn(move || self.payload.fetch_record(segment));
-                    queue.push_back((segment, record));
-                }
-                let Some((segment, record)) = queue.pop_front() else { break };
-                let record = record.join().expect("fetching returns its errors");
-                let out = &mut buffer.bytes()[..self.payload.segment_length(segment)];
-                let mended = self
-                    .payload
-                    .patched(segment, record, self.running, &mut decoder, out)
-                    .map_err(|source| BlocksError::Segment { segment, source })?;
-                self.target
-                    .write_at(out, (segment * SEGMENT) as u64)
-                    .map_err(disk_error("write", "other"))?;
-                dirty += out.len() as u64;
-                if dirty >= SYNC_EVERY {
-                    self.target.flush().map_err(disk_error("write", "other"))?;
-                    dirty = 0;
-                }
-                let blocks = self.blocks_of(segment);
-                match mended {
-                    true => {
-                        tally.fallbacks += 1;
-                        tally.fetched += blocks;
-                    }
-                    false => tally.patched += blocks,
-                }
-                progress(tally.present + tally.fetched + tally.patched);
+            let (sender, results) = mpsc::channel();
+            for _ in 0..WORKERS {
+                let (sender, shared) = (sender.clone(), &shared);
+                scope.spawn(move || self.work(shared, &sender));
             }
-            Ok(())
-        })?;
+            drop(sender);
+            for result in results {
+                match result {
+                    Ok(Done { blocks, how }) => {
+                        match how {
+                            How::Present => tally.present += blocks,
+                            How::Patched => tally.patched += blocks,
+                            How::Mended => {
+                                tally.fallbacks += 1;
+                                tally.fetched += blocks;
+                            }
+                        }
+                        progress(tally.present + tally.fetched + tally.patched);
+                    }
+                    Err(error) => {
+                        shared.over.store(true, Ordering::Relaxed);
+                        failure.get_or_insert(error);
+                    }
+                }
+            }
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
         self.target.flush().map_err(disk_error("write", "other"))?;
         Ok(tally)
+    }
+
+    /// Does one segment after the other until there is none left or something has gone wrong.
+    fn work(&self, shared: &Progress, results: &Sender<Result<Done, BlocksError>>) {
+        let mut buffer = Aligned::new(SEGMENT);
+        let mut decoder = Decoder::new();
+        while !shared.over.load(Ordering::Relaxed) {
+            let segment = shared.next.fetch_add(1, Ordering::Relaxed);
+            if segment >= self.index.len() {
+                return;
+            }
+            let done = match self.stop.load(Ordering::Relaxed) {
+                true => Err(BlocksError::Interrupted),
+                false => self.fill(segment, &mut buffer, &mut decoder, shared),
+            };
+            // Nobody listens only if `run` is over.
+            if results.send(done).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Sees to it that one segment is there.
+    fn fill(
+        &self,
+        segment: usize,
+        buffer: &mut Aligned,
+        decoder: &mut Decoder,
+        shared: &Progress,
+    ) -> Result<Done, BlocksError> {
+        let blocks = self.blocks_of(segment);
+        if self.resume && self.is_there(segment, buffer)? {
+            return Ok(Done { blocks, how: How::Present });
+        }
+        let record = self.payload.fetch_record(segment);
+        let out = &mut buffer.bytes()[..self.payload.segment_length(segment)];
+        let mended = self
+            .payload
+            .patched(segment, record, self.running, decoder, out)
+            .map_err(|source| BlocksError::Segment { segment, source })?;
+        self.target
+            .write_at(out, (segment * SEGMENT) as u64)
+            .map_err(disk_error("write", "other"))?;
+        let length = out.len() as u64;
+        let before = shared.written.fetch_add(length, Ordering::Relaxed);
+        if before / SYNC_EVERY != (before + length) / SYNC_EVERY {
+            self.target.flush().map_err(disk_error("write", "other"))?;
+        }
+        Ok(Done { blocks, how: if mended { How::Mended } else { How::Patched } })
     }
 
     fn blocks_of(&self, segment: usize) -> u64 {

@@ -122,7 +122,7 @@ impl Cuts<'_> {
             self.check(durable, &[torn(keep)], place);
         }
         // Some of the sectors of each, in no order.
-        for _ in 0..20 {
+        for _ in 0..64 {
             let mut writes = Vec::new();
             for (offset, bytes) in pending {
                 for (sector, bytes) in bytes.chunks(SECTOR).enumerate() {
@@ -140,7 +140,7 @@ impl Cuts<'_> {
     fn cut_between(&mut self, durable: &mut Content, pending: &[(u64, Vec<u8>)], place: &str) {
         self.check(durable, pending, place);
         self.check(durable, &[], place);
-        for _ in 0..if pending.is_empty() { 0 } else { 24 } {
+        for _ in 0..if pending.is_empty() { 0 } else { 64 } {
             let some: Vec<_> =
                 pending.iter().filter(|_| self.numbers.below(2) == 0).cloned().collect();
             self.check(durable, &some, place);
@@ -246,7 +246,7 @@ fn the_power_may_fail_at_any_point_of_an_update() {
             releases: &all,
             allowed: [&releases[from].version, &releases[from + 1].version],
             running: running_places(&content, &releases[from]),
-            rare: 400,
+            rare: 600,
             numbers: Numbers(0x9e37_79b9_7f4a_7c15),
             count: 0,
             sample: Vec::new(),

@@ -78,6 +78,9 @@ impl Decoder {
     ) -> Result<(), PayloadError> {
         let unread = |source| PayloadError::Old { segment, source };
         self.dictionary.clear();
+        // Grown step by step it would have twice the memory that it needs.
+        let blocks: u64 = record.dictionary.iter().map(|run| run.count).sum();
+        self.dictionary.reserve_exact(blocks as usize * BLOCK);
         for run in &record.dictionary {
             let start = run.start * BLOCK as u64;
             let end = old_size.min(start + run.count * BLOCK as u64);

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{MAX_RECORD, MAX_SEGMENTS, PayloadError, SEGMENT};
 
@@ -95,7 +95,7 @@ impl Index {
 
     /// Reads an index that was fetched: the first [`IndexInfo::length`] bytes of the pack.
     pub fn parse(bytes: &[u8], signed: &IndexInfo) -> Result<Index, PayloadError> {
-        let hash: [u8; HASH] = Sha256::digest(bytes).into();
+        let hash = digest(&SHA256, bytes);
         if bytes.len() as u64 != signed.length || hex::encode(hash) != signed.sha256 {
             return Err(PayloadError::IndexHash);
         }
@@ -158,7 +158,7 @@ impl Index {
     /// What is to be signed of it.
     pub fn info(&self) -> IndexInfo {
         let bytes = self.to_bytes();
-        let hash: [u8; HASH] = Sha256::digest(&bytes).into();
+        let hash = digest(&SHA256, &bytes);
         IndexInfo { length: bytes.len() as u64, sha256: hex::encode(hash) }
     }
 
@@ -202,8 +202,8 @@ impl Index {
     /// Checks the bytes of a record.
     pub fn check_record(&self, segment: usize, record: &[u8]) -> Result<(), PayloadError> {
         let entry = self.entries.get(segment).ok_or(PayloadError::NoSegment { segment })?;
-        let hash: [u8; HASH] = Sha256::digest(record).into();
-        match record.len() == entry.length as usize && hash == entry.record {
+        let hash = digest(&SHA256, record);
+        match record.len() == entry.length as usize && hash.as_ref() == entry.record {
             true => Ok(()),
             false => Err(PayloadError::RecordHash { segment }),
         }
@@ -213,8 +213,7 @@ impl Index {
     /// download left in a slot.
     pub fn check_segment(&self, segment: usize, bytes: &[u8]) -> Result<(), PayloadError> {
         let entry = self.entries.get(segment).ok_or(PayloadError::NoSegment { segment })?;
-        let hash: [u8; HASH] = Sha256::digest(bytes).into();
-        match hash == entry.segment {
+        match digest(&SHA256, bytes).as_ref() == entry.segment {
             true => Ok(()),
             false => Err(PayloadError::SegmentHash { segment }),
         }
