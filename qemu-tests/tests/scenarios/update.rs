@@ -156,7 +156,7 @@ pub(crate) fn killed(lab: &Lab) -> Outcome {
     for cut in 0..CUTS {
         machine.read("sudo systemd-run --quiet --unit=apply update-agent apply")?;
         // All over the time that writing takes, in no order.
-        std::thread::sleep(Duration::from_secs(cut * 37 % 61));
+        std::thread::sleep(Duration::from_secs(cut * 17 % 41));
         machine = machine.power_cut().boot(None)?;
         machine.log_in(BOOT)?;
         let found = release(&machine)?;
