@@ -196,6 +196,17 @@ fn die_with(parent: Pid) -> io::Result<()> {
     if getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
 }
 
+/// What a script printed on a system, without blanks around it; another status than 0 is an error
+/// with all of it.
+pub fn printed(script: &str, output: &Output) -> Result<String> {
+    let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() {
+        return Ok(printed);
+    }
+    let message = printed + String::from_utf8_lossy(&output.stderr).trim();
+    Err(Error::Command { command: script.to_owned(), status: output.status, message })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -196,13 +196,7 @@ impl Node {
 
     /// What a script prints; another status than 0 is an error.
     pub fn read(&self, script: &str) -> Result<String> {
-        let output = self.run(script)?;
-        let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if output.status.success() {
-            return Ok(printed);
-        }
-        let message = printed + String::from_utf8_lossy(&output.stderr).trim();
-        Err(Error::Command { command: script.to_owned(), status: output.status, message })
+        child::printed(script, &self.run(script)?)
     }
 
     /// Cuts it off the network.

@@ -6,6 +6,7 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
+use qemu_tests::child;
 use qemu_tests::machine::COMMAND;
 use qemu_tests::node::{Network, Node};
 use qemu_tests::{Error, Hardware, Machine, Result};
@@ -47,13 +48,7 @@ pub(crate) trait System {
 
     /// What a script prints; another status than 0 is an error.
     fn read(&self, script: &str) -> Result<String> {
-        let output = self.run(script)?;
-        let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if output.status.success() {
-            return Ok(printed);
-        }
-        let message = printed + String::from_utf8_lossy(&output.stderr).trim();
-        Err(Error::Command { command: script.to_owned(), status: output.status, message })
+        child::printed(script, &self.run(script)?)
     }
 }
 
