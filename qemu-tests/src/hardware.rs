@@ -14,6 +14,7 @@ use crate::machine::Machine;
 use crate::node;
 use crate::ports;
 use crate::ssh::{self, Target};
+use crate::trunk::Trunk;
 use crate::wiring::{Cable, Cards, LEASE, Network, Wiring};
 
 /// Enough for etcd and Docker, and small enough that two fit on any host.
@@ -30,6 +31,8 @@ pub struct Hardware {
     pub(crate) wiring: Wiring,
     pub(crate) target: Target,
     public_key: String,
+    /// What carries its network, if that is tagged.
+    trunk: Option<Trunk>,
     /// Held as long as the machine exists: one process per folder.
     _lock: File,
 }
@@ -85,11 +88,12 @@ impl Hardware {
             fw_cfg: Vec::new(),
             firmware_strings: Vec::new(),
             network: Network { ssh_port, guest: LEASE, isolated: false },
+            tagged: None,
             cable: None,
             screen: false,
         };
         let target = Target::forwarded(ssh_port, identity, folder.to_owned());
-        Ok(Self { wiring, target, public_key, _lock: lock })
+        Ok(Self { wiring, target, public_key, trunk: None, _lock: lock })
     }
 
     /// Removes it and its folder.
@@ -175,6 +179,13 @@ impl Hardware {
     pub fn isolated(mut self) -> Self {
         self.wiring.network.isolated = true;
         self
+    }
+
+    /// At a port of a switch that has the built-in network as this VLAN, and nothing untagged.
+    pub fn tagged(mut self, vlan: u16) -> Result<Self> {
+        let trunk = self.trunk.insert(Trunk::new(vlan)?);
+        self.wiring.tagged = Some(trunk.ends());
+        Ok(self)
     }
 
     /// Wired to `network` instead of the built-in one, where it is to have the address of node

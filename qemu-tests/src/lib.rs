@@ -18,6 +18,7 @@ pub mod workspace; // the built programs and the built image
 pub mod config_disc; // a config on a disc
 mod disks; // overlays and flipped bytes
 pub mod hardware; // folder, disks, wiring
+mod trunk; // its network as a VLAN
 pub mod wiring; // parts → QEMU's command line
 
 // A machine that is on.

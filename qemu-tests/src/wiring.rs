@@ -48,6 +48,8 @@ pub struct Wiring {
     pub firmware_strings: Vec<String>,
     /// How it is connected, unless by a cable.
     pub network: Network,
+    /// Where it meets the built-in network, if that comes to it as a VLAN.
+    pub tagged: Option<Tagged>,
     /// Its place on a network that it shares with others, instead of the built-in one.
     pub cable: Option<Cable>,
     /// Whether it has a graphics card, so that its screen can be pictured.
@@ -74,6 +76,24 @@ pub struct Network {
     pub guest: Ipv4Addr,
     /// Whether the guest is kept from reaching the host and what is behind it.
     pub isolated: bool,
+}
+
+/// The two ends of what tags the frames between a machine's network card and the built-in network.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tagged {
+    /// The card's.
+    pub card: End,
+    /// The network's.
+    pub network: End,
+}
+
+/// An end of a connection that carries a frame in each datagram.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct End {
+    /// QEMU's socket.
+    pub local: PathBuf,
+    /// The other one.
+    pub remote: PathBuf,
 }
 
 /// A cable from a machine's only network card to an interface of the host.
@@ -159,7 +179,18 @@ impl Wiring {
                 (format!("tap,ifname={tap},script=no,downscript=no"), mac.as_str())
             }
         };
-        list.option("-netdev", &[&format!("{backend},id=net0")]);
+        match &self.tagged {
+            None => list.option("-netdev", &[&format!("{backend},id=net0")]),
+            Some(Tagged { card, network }) => {
+                // A network has one end here, unless they meet at a hub.
+                list.option("-netdev", &[&format!("{backend},id=built-in")]);
+                list.option("-netdev", &[&network.option("plain")]);
+                for id in ["built-in", "plain"] {
+                    list.option("-netdev", &[&format!("hubport,id=hub-{id},hubid=0,netdev={id}")]);
+                }
+                list.option("-netdev", &[&card.option("net0")]);
+            }
+        }
         let card = match self.cards {
             Cards::Virtio => "virtio-net-pci",
             Cards::Vmware => "vmxnet3",
@@ -167,6 +198,17 @@ impl Wiring {
         // Without its ROM the card cannot be booted from, which saves time.
         list.option("-device", &[&format!("{card},netdev=net0,mac={mac},romfile=")]);
         list.0
+    }
+}
+
+impl End {
+    /// QEMU's description of it.
+    fn option(&self, id: &str) -> String {
+        let (local, remote) = (self.local.display(), self.remote.display());
+        format!(
+            "dgram,id={id},local.type=unix,local.path={local},\
+             remote.type=unix,remote.path={remote}"
+        )
     }
 }
 
@@ -236,6 +278,7 @@ pub(crate) mod tests {
             fw_cfg: Vec::new(),
             firmware_strings: Vec::new(),
             network: Network { ssh_port: 40022, guest: LEASE, isolated: false },
+            tagged: None,
             cable: None,
             screen: false,
         }
@@ -243,6 +286,11 @@ pub(crate) mod tests {
 
     fn cable() -> Cable {
         Cable { tap: "vb-n1".into(), mac: "52:54:01:00:00:01".into() }
+    }
+
+    fn tagged() -> Tagged {
+        let end = |local: &str, remote: &str| End { local: local.into(), remote: remote.into() };
+        Tagged { card: end("/t/c", "/t/d"), network: end("/t/n", "/t/m") }
     }
 
     fn line(wiring: &Wiring) -> String {
@@ -267,6 +315,11 @@ pub(crate) mod tests {
             ("10.0.2.50:22", |w| w.network.guest = Ipv4Addr::new(10, 0, 2, 50)),
             ("tap,ifname=vb-n1,script=no,downscript=no,id=net0", |w| w.cable = Some(cable())),
             ("mac=52:54:01:00:00:01", |w| w.cable = Some(cable())),
+            ("hubid=0,netdev=built-in", |w| w.tagged = Some(tagged())),
+            (
+                "dgram,id=net0,local.type=unix,local.path=/t/c,remote.type=unix,remote.path=/t/d",
+                |w| w.tagged = Some(tagged()),
+            ),
             ("drive=disk1,serial=disk1", |w| w.disks.push("/m/more.qcow2".into())),
             ("smm=on", |w| w.firmware.secure = true),
             ("cfi.pflash01,property=secure,value=on", |w| w.firmware.secure = true),

@@ -1,7 +1,8 @@
 //! A machine with VMware's cards and the disk of the appliance, configured by credentials in its
 //! firmware's tables, whose network is a bond with a VLAN on it, a bridge and a dummy: all that networkd is
-//! told, and that the modules for it are in the image. One of its files is on the host, and the way
-//! there is the bond: the initrd makes one, too, and nothing of it is left.
+//! told, and that the modules for it are in the image. The switch that it is at takes only frames of
+//! that VLAN. One of its files is on the host, and the way there is the VLAN: the initrd makes it
+//! and the bond, too, and nothing of that is left.
 //!
 //! Such a card takes only what is for the address that it was made with, as a port group of VMware
 //! does unless it is told otherwise: a bond with an address of its own would hear nothing.
@@ -18,13 +19,16 @@ use crate::outputs::disk_of_appliance;
 
 /// What the host has, and its SHA-256.
 const DOCUMENT: (&str, &str) =
-    ("over the bond\n", "62554109c060f3256b99fcdc32c20ee60e672aad2ff6d69d75bc413de0cff99b");
+    ("over the VLAN\n", "146b4b27de1e80f48e39acb2bb471563f3bc4ec3ad2fdce5945bf5d8ebd73ec4");
+
+/// The only one that the switch takes.
+const VLAN: u16 = 5;
 
 /// Each device with the address that it must have.
 const ADDRESSES: [(&str, &str); 4] = [
-    ("bond0", "10.0.2.15/24"),
+    ("bond0", "10.5.0.5/24"),
     ("bond0", "fd00:2::15/64"),
-    ("vlan5", "10.5.0.5/24"),
+    ("vlan5", "10.0.2.15/24"),
     ("br0", "10.6.0.5/24"),
 ];
 
@@ -37,11 +41,14 @@ bonds:
   bond0:
     interfaces: [nic0]
     parameters: {{mode: active-backup, mii-monitor-interval: 100}}
-    addresses: [{LEASE}/24, 'fd00:2::15/64']
+    addresses: [10.5.0.5/24, 'fd00:2::15/64']
+vlans:
+  vlan5:
+    id: {VLAN}
+    link: bond0
+    addresses: [{LEASE}/24]
     gateway4: 10.0.2.2
     nameservers: {{addresses: [10.0.2.3], search: [example.com]}}
-vlans:
-  vlan5: {{id: 5, link: bond0, addresses: [10.5.0.5/24]}}
 dummy-devices:
   dummy7: {{}}
 bridges:
@@ -54,6 +61,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome {
     let mut checks = Checks::default();
     let disk = disk_of_appliance(lab)?;
     let hardware = lab.hardware_of("vmware", &disk)?.of_vmware(lab.workspace.boot_entry()?);
+    let hardware = hardware.tagged(VLAN)?;
     let (document, sha256) = DOCUMENT;
     let url = document::serve(document)?;
     let user_data = format!(
@@ -88,7 +96,7 @@ write_files:
     checks.equal("failed units", read("systemctl list-units --failed --plain --no-legend"), "");
     checks.equal("the file", read("cat /etc/fetched"), document.trim_end());
     checks.equal("the bond's address", read("cat /sys/class/net/bond0/address"), MAC);
-    checks.equal("the variable", read("cat /etc/own-address"), LEASE.to_string());
+    checks.equal("the variable", read("cat /etc/own-address"), "10.5.0.5");
     for driver in ["vmw_pvscsi", "vmxnet3"] {
         let devices = read(&format!("ls /sys/bus/pci/drivers/{driver}"));
         checks.contains(driver, devices, "0000:");
@@ -103,8 +111,8 @@ write_files:
     checks.contains("its mode", read("cat /sys/class/net/bond0/bonding/mode"), "active-backup");
     checks.contains("the bridge", read("ls /sys/class/net/br0/brif"), "dummy7");
     checks.contains("the VLAN", read("ip -details link show vlan5"), "vlan protocol 802.1Q id 5");
-    checks.contains("the route", read("ip route show default"), "via 10.0.2.2 dev bond0");
-    checks.contains("the server", read("networkctl status bond0"), "10.0.2.3");
+    checks.contains("the route", read("ip route show default"), "via 10.0.2.2 dev vlan5");
+    checks.contains("the server", read("networkctl status vlan5"), "10.0.2.3");
     let complaints = read(
         "journalctl --boot --unit systemd-networkd --grep 'Unknown|Failed|ignoring' --quiet || true",
     );
