@@ -74,6 +74,11 @@ impl Reading {
         let (mut failures, mut notes) = (Vec::new(), Vec::new());
         let network = network(found, &mut failures, &mut notes);
         outside.know(&network);
+        // What the rest of a configuration is fetched over may be said in what is there.
+        let there = Bundle::local(&found.name, &found.user_data);
+        if !there.unfetched().is_empty() {
+            know_draft(&there.decode(&Values::Unknown).0, outside);
+        }
 
         let (bundle, asked) = {
             let mut get = |wanted: &Wanted| outside.get(wanted);
@@ -85,9 +90,7 @@ impl Reading {
         };
         let uses = bundle.variables();
         let (draft, _) = bundle.decode(&Values::Unknown);
-        if let Some(described) = &draft.network {
-            outside.know(&described.value);
-        }
+        know_draft(&draft, outside);
         let mut fixed = network.static_addresses();
         fixed.extend(config_static_addresses(&draft));
         fixed.extend(machine.fixed);
@@ -136,6 +139,13 @@ impl Reading {
     }
 }
 
+/// Tells what a configuration says of the network, if it does.
+fn know_draft(draft: &Config, outside: &mut dyn Outside) {
+    if let Some(described) = &draft.network {
+        outside.know(&described.value);
+    }
+}
+
 /// The configuration's own name for the machine comes before the platform's.
 fn name(draft: &Config, machine: &Machine<'_>, values: &mut facts::Values) {
     let overridden = facts::override_name(Variable::Hostname);
@@ -173,4 +183,74 @@ fn network(found: &Found, failures: &mut Vec<String>, notes: &mut Vec<String>) -
         }
     }
     network
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{MetaData, SourceName};
+
+    /// A network that writes down what is said of it and asked for.
+    #[derive(Default)]
+    struct Written(Vec<String>);
+
+    impl Outside for Written {
+        fn lease(&mut self, _: bool, _: bool) -> Result<Option<Lease>, String> {
+            Ok(None)
+        }
+
+        fn know(&mut self, network: &network::Network) {
+            let addresses = network.static_addresses();
+            self.0.extend(addresses.iter().map(|address| format!("know {}", address.ip)));
+        }
+
+        fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String> {
+            self.0.push(format!("get {}", wanted.url));
+            Ok(b"#cloud-config\nhostname: fetched\n".to_vec())
+        }
+    }
+
+    #[test]
+    fn the_network_that_a_part_describes_is_known_before_another_is_fetched() {
+        let message = b"Content-Type: multipart/mixed; boundary=b
+MIME-Version: 1.0
+
+--b
+Content-Type: text/x-include-url
+
+https://10.9.0.1/more
+
+--b
+Content-Type: text/cloud-config
+
+#cloud-config
+network: {version: 2, ethernets: {eth0: {addresses: [10.9.0.5/24]}}}
+
+--b--
+";
+        let user_data = message.to_vec();
+        let found = Found {
+            source: SourceName::File,
+            place: "test".to_string(),
+            name: "test".to_string(),
+            user_data,
+            meta_data: MetaData::default(),
+            network: None,
+            notes: Vec::new(),
+        };
+        let root = tempfile::tempdir().unwrap();
+        let machine = Machine {
+            files: &root.path(),
+            keep: None,
+            overrides: &BTreeMap::new(),
+            fixed: &[],
+            machine_id: "0123456789abcdef0123456789abcdef",
+        };
+        let mut outside = Written::default();
+        let reading = Reading::new(&found, &machine, &mut outside);
+        assert_eq!(reading.failures, <[String; 0]>::default());
+        let begin = outside.0.get(..2).unwrap_or(&outside.0);
+        assert_eq!(begin, ["know 10.9.0.5", "get https://10.9.0.1/more"]);
+        assert_eq!(reading.config.hostname.unwrap().value, "fetched");
+    }
 }
