@@ -24,4 +24,6 @@ cd "$work"
 "$programs/channels" publish security --no-packs >>log
 "$programs/channels" publish "$release" --patch-from 0.0.1 >>log
 version=$(basename "$release"/coreos_*.root .root)
-"$programs/examples/apply-bench" repository repository/metadata/1.root.json security "${version#coreos_}"
+for how in "" unpatched; do
+    "$programs/examples/apply-bench" repository repository/metadata/1.root.json security "${version#coreos_}" $how
+done

@@ -1,9 +1,10 @@
 //! How many bytes and how much work an update costs on this machine.
 //!
-//! `apply-bench REPOSITORY ROOT.json OLD-RELEASE-DIR VERSION` writes the release `VERSION` of the
-//! repository over a disk in a file that runs the old one, as a machine does, and prints bytes
-//! fetched, processor seconds, memory, and the speed beside that of `dd` with fsync on the same
-//! disk. The repository is a directory: the net is not measured.
+//! `apply-bench REPOSITORY ROOT.json OLD-RELEASE-DIR VERSION [unpatched]` writes the release
+//! `VERSION` of the repository over a disk in a file that runs the old one, as a machine does, and
+//! prints bytes fetched, processor seconds, memory, and the speed beside that of `dd` with fsync on
+//! the same disk. `unpatched` is as if the publisher had made no patch for this pair. The repository
+//! is a directory: the net is not measured.
 #![allow(clippy::disallowed_methods)]
 
 use std::error::Error;
@@ -34,9 +35,10 @@ const MIB: u64 = 1 << 20;
 
 fn main() -> Result<()> {
     let words: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [repository, anchor, old, version] = words.as_slice() else {
-        return Err("apply-bench REPOSITORY ROOT.json OLD-RELEASE-DIR VERSION".into());
+    let [repository, anchor, old, version, how @ ..] = words.as_slice() else {
+        return Err("apply-bench REPOSITORY ROOT.json OLD-RELEASE-DIR VERSION [unpatched]".into());
     };
+    let unpatched = how == [Path::new("unpatched")];
     let home = tempfile::tempdir_in(".")?;
     let (disk, esp) = (home.path().join("disk"), home.path().join("esp"));
     let running = lay_out(old, &disk, &esp)?;
@@ -50,7 +52,10 @@ fn main() -> Result<()> {
     let version = version.display().to_string();
     let offer = offers.iter().find(|offer| offer.release.version.as_str() == version);
     let offer = offer.ok_or("the repository does not offer this version in alpha")?;
-    let wanted = Wanted::of(offer, &view, &running.root, Some(&entry), 3)?;
+    let mut wanted = Wanted::of(offer, &view, &running.root, Some(&entry), 3)?;
+    if unpatched {
+        (wanted.root.patch, wanted.uki.patch) = (None, None);
+    }
     let whole = Region::whole(Arc::new(FileDevice::open(&disk, true)?));
     let slots =
         Slots::find(&whole, &running.root, &|_, place, _| whole.part(place.start, place.end))?;
@@ -76,7 +81,7 @@ fn main() -> Result<()> {
     let size = wanted.root.plain.file.length;
     let dd = dd(home.path(), size / MIB)?;
     let written = blocks_done.unwrap_or_default().as_secs_f64();
-    println!("{} -> {version}", running.version);
+    println!("{} -> {version}{}", running.version, if unpatched { ", unpatched" } else { "" });
     println!(
         "  fetched        {:.2} MB of {:.1} MB",
         installed.fetched as f64 / 1e6,

@@ -3,8 +3,7 @@
 //! the publisher made a patch for.
 //!
 //! ```text
-//! per segment of 4 MiB:  plan ─┬─ copy what the running slot has
-//!                              └─ fetch the rest (several segments ahead)
+//! per segment of 4 MiB:  plan → copy what the running slot has → fetch the rest
 //!                        → every block hashed and compared → written
 //! ```
 //!
@@ -12,30 +11,22 @@
 //! checked like what the net gives: a rotten block is fetched instead. Memory is bounded by the
 //! number of segments in flight, whatever the size of the image.
 
-use std::collections::VecDeque;
 use std::io;
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Scope, ScopedJoinHandle};
 
 use channels::fetch::FetchError;
-use channels::payload::Decoder;
 use disk::verity::{BLOCK, Hash, VerityError};
 
 use crate::device::{Aligned, Region};
-use crate::payload::{Fetched, Payload, SegmentError};
+use crate::payload::{Payload, SegmentError};
 use crate::plan::{SEGMENT, SegmentPlan};
+use crate::segments::{Done, Scratch, Segments};
 use crate::tree::{Index, VerifiedTree};
 
-/// Segments whose parts are fetched at the same time.
-const IN_FLIGHT: usize = 3;
-
-/// Segments that are planned ahead.
-const PLANNED: usize = 12;
-
-/// After so many bytes the disk is made to write: what is dirty stays bounded, and so does what
-/// other programs wait for.
-pub(crate) const SYNC_EVERY: u64 = 64 << 20;
+/// Segments that are fetched and checked at the same time: one more than there are processors on
+/// a small machine, for what is on the net.
+const WORKERS: usize = 3;
 
 /// Why the root could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -123,51 +114,29 @@ pub struct Fill<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// A segment on its way.
-struct Work<'scope> {
-    number: u64,
-    wanted: Vec<Hash>,
-    plan: SegmentPlan,
-    fetch: Option<ScopedJoinHandle<'scope, Result<Fetched, FetchError>>>,
+impl Tally {
+    /// Blocks that are as they must be.
+    pub(crate) fn done(&self) -> u64 {
+        self.present + self.copied + self.fetched + self.patched
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, more: Tally) {
+        self.present += more.present;
+        self.copied += more.copied;
+        self.fetched += more.fetched;
+        self.patched += more.patched;
+        self.fallbacks += more.fallbacks;
+    }
 }
 
 impl Fill<'_> {
     /// Writes all blocks and makes them durable. `progress` is told how many are done.
     pub fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<Tally, BlocksError> {
-        let segments = self.tree.blocks().div_ceil(SEGMENT);
-        let mut tally = Tally::default();
-        let mut buffer = Aligned::new((SEGMENT * BLOCK) as usize);
-        let mut decoder = Decoder::new();
-        let mut dirty = 0;
-        thread::scope(|scope| {
-            let mut queue: VecDeque<Work<'_>> = VecDeque::new();
-            let mut next = 0;
-            let mut done = 0;
-            loop {
-                if self.stop.load(Ordering::Relaxed) {
-                    return Err(BlocksError::Interrupted);
-                }
-                let fetching = |queue: &VecDeque<Work<'_>>| {
-                    queue.iter().filter(|work| work.fetch.is_some()).count()
-                };
-                while next < segments && queue.len() < PLANNED && fetching(&queue) < IN_FLIGHT {
-                    queue.push_back(self.begin(scope, next, &mut buffer, &mut tally)?);
-                    next += 1;
-                }
-                let Some(work) = queue.pop_front() else { break };
-                let blocks = work.wanted.len() as u64;
-                dirty += self.complete(work, &mut buffer, &mut decoder, &mut tally)?;
-                if dirty >= SYNC_EVERY {
-                    self.target.flush().map_err(disk_error("write", "other"))?;
-                    dirty = 0;
-                }
-                done += blocks;
-                progress(done);
-            }
-            Ok(())
-        })?;
-        self.target.flush().map_err(disk_error("write", "other"))?;
-        Ok(tally)
+        let count = self.tree.blocks().div_ceil(SEGMENT) as usize;
+        let segments = Segments { count, target: self.target, workers: WORKERS, stop: self.stop };
+        segments.fill(&|segment, scratch| self.fill(segment as u64, scratch), progress)
     }
 
     fn blocks_of(&self, segment: u64) -> Range<u64> {
@@ -175,55 +144,28 @@ impl Fill<'_> {
         first..self.tree.blocks().min(first + SEGMENT)
     }
 
-    /// Plans a segment and begins to fetch what it needs.
-    fn begin<'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, '_>,
-        number: u64,
-        buffer: &mut Aligned,
-        tally: &mut Tally,
-    ) -> Result<Work<'scope>, BlocksError> {
+    /// Puts a segment together, checks it, and writes what is not there.
+    fn fill(&self, number: u64, scratch: &mut Scratch) -> Result<Done, BlocksError> {
+        let Scratch { buffer, decoder } = scratch;
         let blocks = self.blocks_of(number);
-        let count = (blocks.end - blocks.start) as usize;
-        let wanted = self.tree.hashes(blocks.start, count).map_err(BlocksError::Tree)?;
+        let (first, count) = (blocks.start, (blocks.end - blocks.start) as usize);
+        let wanted = self.tree.hashes(first, count).map_err(BlocksError::Tree)?;
+        let bytes = &mut buffer.bytes()[..count * BLOCK as usize];
         let mut present = Vec::new();
         if self.resume {
-            let bytes = &mut buffer.bytes()[..count * BLOCK as usize];
-            self.target
-                .read_at(bytes, blocks.start * BLOCK)
-                .map_err(disk_error("read", "other"))?;
+            self.target.read_at(bytes, first * BLOCK).map_err(disk_error("read", "other"))?;
             let mut hashes = vec![[0; 32]; count];
             self.tree.hasher().hash_all(bytes, &mut hashes);
             present = hashes.into_iter().map(Some).collect();
         }
         let plan = SegmentPlan::new(&wanted, &present, self.index);
         let copied: u64 = plan.copies.iter().map(|copy| copy.count).sum();
-        tally.present += count as u64 - copied - plan.missing.len() as u64;
-        tally.copied += copied;
-        tally.fetched += plan.missing.len() as u64;
-        let fetch = (!plan.missing.is_empty()).then(|| {
-            let missing = plan.missing.clone();
-            scope.spawn(move || self.payload.fetch(number, &missing))
-        });
-        Ok(Work { number, wanted, plan, fetch })
-    }
-
-    /// Puts a segment together, checks it, and writes what is not there. Returns how many bytes
-    /// were written.
-    fn complete(
-        &self,
-        work: Work<'_>,
-        buffer: &mut Aligned,
-        decoder: &mut Decoder,
-        tally: &mut Tally,
-    ) -> Result<u64, BlocksError> {
-        let Work { number, wanted, plan, fetch } = work;
-        let fetched = fetch.map(|thread| thread.join().expect("fetching returns its errors"));
+        let fetched = plan.missing.len() as u64;
+        let present = count as u64 - copied - fetched;
+        let mut tally = Tally { present, copied, fetched, ..Tally::default() };
         if plan.is_done() {
-            return Ok(0);
+            return Ok(Done { tally, written: 0 });
         }
-        let first = number * SEGMENT;
-        let bytes = &mut buffer.bytes()[..wanted.len() * BLOCK as usize];
         // What is in the buffer and must be right.
         let mut filled = vec![false; wanted.len()];
         for copy in &plan.copies {
@@ -233,19 +175,16 @@ impl Fill<'_> {
                 Err(error) => log::warn!("the running slot cannot be read: {error}"),
             }
         }
-        let from_net = plan.missing.to_vec();
+        let from_net = plan.missing;
         let mut needed: Vec<u64> = from_net.clone();
         needed.extend(plan.copies.iter().flat_map(|copy| copy.to..copy.to + copy.count));
         needed.sort_unstable();
 
-        match fetched {
-            None => {}
-            Some(Err(error)) => return Err(error.into()),
-            Some(Ok(fetched)) => {
-                let placed = self.payload.place(fetched, number, decoder, bytes, &mut filled);
-                if let Err(reason) = placed {
-                    log::warn!("segment {number}: {reason}");
-                }
+        if !from_net.is_empty() {
+            let fetched = self.payload.fetch(number, &from_net)?;
+            let placed = self.payload.place(fetched, number, decoder, bytes, &mut filled);
+            if let Err(reason) = placed {
+                log::warn!("segment {number}: {reason}");
             }
         }
         let mut wrong = self.wrong(bytes, &wanted, &needed, &filled);
@@ -273,7 +212,7 @@ impl Fill<'_> {
                 .write_at(&bytes[place], (first + run.start) * BLOCK)
                 .map_err(disk_error("write", "other"))?;
         }
-        Ok(needed.len() as u64 * BLOCK)
+        Ok(Done { tally, written: needed.len() as u64 * BLOCK })
     }
 
     /// The blocks among `needed` that are not in the buffer as they must be.

@@ -5,18 +5,17 @@
 //! root hash.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender};
-use std::thread;
+use std::sync::atomic::AtomicBool;
 
-use channels::payload::{Decoder, Index, SEGMENT};
+use channels::payload::{Index, SEGMENT};
 use disk::verity::{self, BLOCK, RootHash, Superblock, VerityError};
 
-use crate::blocks::{BlocksError, SYNC_EVERY, Tally, disk_error};
+use crate::blocks::{BlocksError, Tally, disk_error};
 use crate::device::{Aligned, Region};
 use crate::payload::Payload;
+use crate::segments::{Done, Scratch, Segments};
 
-/// Segments that are made at the same time. Each takes some 15 MB of memory.
+/// Segments that are made at the same time.
 const WORKERS: usize = 2;
 
 /// What the slot is filled from and where it is.
@@ -36,131 +35,38 @@ pub struct Patch<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// A segment that is as it must be.
-struct Done {
-    blocks: u64,
-    how: How,
-}
-
-enum How {
-    Present,
-    Patched,
-    /// The patch did not do, a larger form did.
-    Mended,
-}
-
-/// What the workers share.
-#[derive(Default)]
-struct Progress {
-    next: AtomicUsize,
-    /// Bytes written so far.
-    written: AtomicU64,
-    /// Set when one has failed.
-    over: AtomicBool,
-}
-
 impl Patch<'_> {
     /// Writes all segments and makes them durable. `progress` is told how many blocks are done.
-    ///
-    /// Segments do not depend on each other, so several are fetched, made, checked and written at
-    /// a time.
     pub fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<Tally, BlocksError> {
-        let mut tally = Tally::default();
-        let shared = Progress::default();
-        let mut failure = None;
-        thread::scope(|scope| {
-            let (sender, results) = mpsc::channel();
-            for _ in 0..WORKERS {
-                let (sender, shared) = (sender.clone(), &shared);
-                scope.spawn(move || self.work(shared, &sender));
-            }
-            drop(sender);
-            for result in results {
-                match result {
-                    Ok(Done { blocks, how }) => {
-                        match how {
-                            How::Present => tally.present += blocks,
-                            How::Patched => tally.patched += blocks,
-                            How::Mended => {
-                                tally.fallbacks += 1;
-                                tally.fetched += blocks;
-                            }
-                        }
-                        progress(tally.present + tally.fetched + tally.patched);
-                    }
-                    Err(error) => {
-                        shared.over.store(true, Ordering::Relaxed);
-                        failure.get_or_insert(error);
-                    }
-                }
-            }
-        });
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        self.target.flush().map_err(disk_error("write", "other"))?;
-        Ok(tally)
-    }
-
-    /// Does one segment after the other until there is none left or something has gone wrong.
-    fn work(&self, shared: &Progress, results: &Sender<Result<Done, BlocksError>>) {
-        let mut buffer = Aligned::new(SEGMENT);
-        let mut decoder = Decoder::new();
-        while !shared.over.load(Ordering::Relaxed) {
-            let segment = shared.next.fetch_add(1, Ordering::Relaxed);
-            if segment >= self.index.len() {
-                return;
-            }
-            let done = match self.stop.load(Ordering::Relaxed) {
-                true => Err(BlocksError::Interrupted),
-                false => self.fill(segment, &mut buffer, &mut decoder, shared),
-            };
-            // Nobody listens only if `run` is over.
-            if results.send(done).is_err() {
-                return;
-            }
-        }
+        let (count, target, stop) = (self.index.len(), self.target, self.stop);
+        let segments = Segments { count, target, workers: WORKERS, stop };
+        segments.fill(&|segment, scratch| self.fill(segment, scratch), progress)
     }
 
     /// Sees to it that one segment is there.
-    fn fill(
-        &self,
-        segment: usize,
-        buffer: &mut Aligned,
-        decoder: &mut Decoder,
-        shared: &Progress,
-    ) -> Result<Done, BlocksError> {
-        let blocks = self.blocks_of(segment);
-        if self.resume && self.is_there(segment, buffer)? {
-            return Ok(Done { blocks, how: How::Present });
+    fn fill(&self, segment: usize, scratch: &mut Scratch) -> Result<Done, BlocksError> {
+        let Scratch { buffer, decoder } = scratch;
+        let out = &mut buffer.bytes()[..self.payload.segment_length(segment)];
+        let (place, length) = ((segment * SEGMENT) as u64, out.len() as u64);
+        let blocks = length / BLOCK;
+        if self.resume {
+            self.target.read_at(out, place).map_err(disk_error("read", "other"))?;
+            if self.index.check_segment(segment, out).is_ok() {
+                let tally = Tally { present: blocks, ..Tally::default() };
+                return Ok(Done { tally, written: 0 });
+            }
         }
         let record = self.payload.fetch_record(segment);
-        let out = &mut buffer.bytes()[..self.payload.segment_length(segment)];
         let mended = self
             .payload
             .patched(segment, record, self.running, decoder, out)
             .map_err(|source| BlocksError::Segment { segment, source })?;
-        self.target
-            .write_at(out, (segment * SEGMENT) as u64)
-            .map_err(disk_error("write", "other"))?;
-        let length = out.len() as u64;
-        let before = shared.written.fetch_add(length, Ordering::Relaxed);
-        if before / SYNC_EVERY != (before + length) / SYNC_EVERY {
-            self.target.flush().map_err(disk_error("write", "other"))?;
-        }
-        Ok(Done { blocks, how: if mended { How::Mended } else { How::Patched } })
-    }
-
-    fn blocks_of(&self, segment: usize) -> u64 {
-        self.payload.segment_length(segment) as u64 / BLOCK
-    }
-
-    fn is_there(&self, segment: usize, buffer: &mut Aligned) -> Result<bool, BlocksError> {
-        let bytes = &mut buffer.bytes()[..self.payload.segment_length(segment)];
-        self.target
-            .read_at(bytes, (segment * SEGMENT) as u64)
-            .map_err(disk_error("read", "other"))?;
-        Ok(self.index.check_segment(segment, bytes).is_ok())
+        self.target.write_at(out, place).map_err(disk_error("write", "other"))?;
+        let tally = match mended {
+            true => Tally { fallbacks: 1, fetched: blocks, ..Tally::default() },
+            false => Tally { patched: blocks, ..Tally::default() },
+        };
+        Ok(Done { tally, written: length })
     }
 }
 
