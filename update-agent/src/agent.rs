@@ -119,21 +119,17 @@ impl Agent {
         fs::create_dir_all(&metadata)
             .map_err(|source| AgentError::State { path: metadata.clone(), source })?;
         let store = DirectoryStore::new(metadata);
-        let machine = check::machine(
-            &self.record,
-            &self.settings,
-            &self.facts.machine_id,
-            &self.facts.version,
-        );
+        let (id, version) = (&self.facts.machine_id, &self.facts.version);
+        let machine = |record: &Record| check::machine(record, &self.settings, id, version);
         self.board.set(|live| live.activity = Activity::Checking);
-        let before = self.record.metadata.clone();
-        let decision = check::check(source, &store, &anchor, &mut self.record, &machine, now);
+        let before = self.record.clone();
+        let decision = check::check(source, &store, &anchor, &mut self.record, machine, now);
         self.board.set(|live| live.activity = Activity::Idle);
         let decision = decision.map_err(|source_error| AgentError::Check {
             source_name: source.to_string(),
             source: source_error,
         })?;
-        if self.record.metadata != before {
+        if self.record != before {
             self.save()?;
         }
         self.board.set(|live| {

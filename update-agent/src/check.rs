@@ -63,14 +63,14 @@ pub struct Decision<'a> {
     pub chosen: Option<usize>,
 }
 
-/// Asks the repository. The record's metadata floor is raised to what was seen; it is for the
-/// caller to keep it.
+/// Asks the repository; `machine` is made of the record. That is raised to what was seen; it is for
+/// the caller to keep it.
 pub fn check<'a>(
     source: &'a Source,
     store: &'a dyn Store,
     anchor: &[u8],
     record: &mut Record,
-    machine: &Machine,
+    machine: impl Fn(&Record) -> Machine,
     now: Time,
 ) -> Result<Decision<'a>, ClientError> {
     let settings = ClientSettings {
@@ -80,6 +80,8 @@ pub fn check<'a>(
     };
     let view = client::update(source, store, &settings, now)?;
     record.metadata = view.floor().clone();
+    recall(record, &view, &machine(record).version)?;
+    let machine = machine(record);
     // Where the clock is behind, the newest time that is known to have passed counts.
     let now = view.now();
     let offers = view.offers(machine.channel)?;
@@ -95,6 +97,25 @@ pub fn check<'a>(
     let chosen = chosen
         .and_then(|version| judged.iter().position(|(offer, _)| offer.release.version == version));
     Ok(Decision { view, judged, chosen })
+}
+
+/// What the repository knows of a machine whose record was lost: it took the release that it runs
+/// from the lowest channel that carries it, or from one above, and that has a place in the order.
+fn recall(record: &mut Record, view: &View<'_>, running: &Version) -> Result<(), ClientError> {
+    if !record.lost || record.floor.sequence > 0 {
+        return Ok(());
+    }
+    for channel in Channel::PATH.into_iter().rev() {
+        let offers = view.offers(channel)?;
+        let Some(own) = offers.iter().find(|offer| offer.release.version == *running) else {
+            continue;
+        };
+        record.floor.channel = record.floor.channel.max(channel);
+        record.floor.sequence = own.release.sequence;
+        log::warn!("this machine forgot which channel it ran; {running} is in {channel}");
+        break;
+    }
+    Ok(())
 }
 
 impl Decision<'_> {

@@ -2,8 +2,8 @@
 //!
 //! Two copies with a checksum each, written one after the other, the older one first: a power cut
 //! leaves at least one. What can be read of the two and is newer counts. If neither can be read,
-//! the record begins with what the booted image says, and says so; a missing record is a new
-//! machine's, an unreadable one is not.
+//! the record begins with what the booted image says, and says so; the channel is then asked of the
+//! repository ([`crate::check`]). A missing record is a new machine's, an unreadable one is not.
 
 use std::collections::BTreeMap;
 use std::fs;

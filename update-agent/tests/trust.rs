@@ -48,10 +48,10 @@ impl Machine {
             ..Settings::default()
         };
         let version = "1.0".parse().unwrap();
-        let machine = check::machine(&self.record, &settings, "0123", &version);
+        let machine = |record: &Record| check::machine(record, &settings, "0123", &version);
         let (source, store) =
             (Source::directory(repository), DirectoryStore::new(self.store.path()));
-        let decision = check::check(&source, &store, &self.anchor, &mut self.record, &machine, now);
+        let decision = check::check(&source, &store, &self.anchor, &mut self.record, machine, now);
         decision.map(|decision| then(&decision)).map_err(|error| host::error::chain(&error))
     }
 
@@ -168,6 +168,29 @@ fn the_machine_s_own_memory_decides_with_the_publisher_s_word() {
         verdicts.iter().filter(|v| !v.passed).map(|v| v.rule).collect::<Vec<_>>()
     });
     assert_eq!(rules, Ok(vec![Rule::NotHalted]));
+}
+
+#[test]
+fn a_machine_that_forgot_learns_its_channel_from_those_that_carry_its_release() {
+    for (promoted, floor) in [
+        (&[][..], Channel::Alpha),
+        (&[Channel::Beta], Channel::Beta),
+        (&[Channel::Beta, Channel::Stable], Channel::Stable),
+    ] {
+        let publisher = Publisher::new();
+        publisher.publish(&release("0.9"));
+        publisher.promote("0.9", Channel::Beta);
+        publisher.promote("0.9", Channel::Stable);
+        publisher.publish(&release("1.0"));
+        promoted.iter().for_each(|channel| publisher.promote("1.0", *channel));
+        let mut machine = Machine::new(&publisher);
+        // A new machine may follow any channel.
+        assert_eq!(machine.takes(&publisher.path(), NOW), Ok(None));
+        assert_eq!(machine.record.floor.channel, Channel::Stable);
+        machine.record.lost = true;
+        assert_eq!(machine.takes(&publisher.path(), NOW), Ok(None));
+        assert_eq!((machine.record.floor.channel, machine.record.floor.sequence), (floor, 2));
+    }
 }
 
 #[test]
