@@ -29,6 +29,7 @@ mod static_address;
 mod system; // one of several, a node or a machine
 mod trial; // a config for a while
 mod update; // from one release to the next, and back from bad ones
+mod variants; // other images of the project
 mod vmware; // its cards and its disk
 
 use std::process::ExitCode;
@@ -52,6 +53,8 @@ fn main() -> ExitCode {
         scenario("installer_disc", outputs::disc).with_ignored_flag(true),
         scenario("installer_from_the_network", outputs::pair).with_ignored_flag(true),
         scenario("google_archive", outputs::google).with_ignored_flag(true),
+        scenario("minimal_image", variants::minimal).with_ignored_flag(true),
+        scenario("developer_image", variants::developer).with_ignored_flag(true),
         scenario("no_config", no_config::run),
         scenario("secure_boot", secure_boot::run),
         scenario("broken_config", broken_config::run),
