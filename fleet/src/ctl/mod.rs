@@ -25,11 +25,13 @@ mod top;
 mod unit;
 mod wait;
 mod why;
+mod words;
 
 use std::ffi::OsString;
 
-pub use arguments::{Arguments, normalize};
+pub use arguments::Arguments;
 pub use error::CtlError;
+pub use words::normalize;
 
 use arguments::{Command, Global};
 use cluster::Cluster;
@@ -38,7 +40,7 @@ use screen::say;
 /// The words that variables add in front of the others: `FLEETCTL_REQUEST_TIMEOUT=5` is
 /// `--request-timeout=5`. `variable` looks one up.
 pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Vec<OsString> {
-    arguments::FROM_ENVIRONMENT
+    words::FROM_ENVIRONMENT
         .iter()
         .filter_map(|flag| {
             let name = format!("FLEETCTL_{}", flag.to_uppercase().replace('-', "_"));

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ureq::Agent;
 
-use super::{Failure, Fetch, FetchError, Kind, Request, agent, attempt, header, redacted, repeat};
+use super::failure::{Failure, Kind};
+use super::{Fetch, FetchError, Request, agent, attempt, header, redacted, repeat};
 
 /// What a server said to something that was sent to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
