@@ -56,13 +56,17 @@ fn what_cannot_be_read_is_told() {
     let root = directory.path().join("root");
     fs::create_dir(&root).unwrap();
     fs::write(root.join("text"), "text ".repeat(10_000)).unwrap();
-    let image = image(&root, &["-zlz4"]);
     let refused = |result: Result<_, ReadError>| match result {
         Err(ReadError::Damaged(what)) => what,
         Err(error) => panic!("{error}"),
         Ok(()) => panic!("it is read"),
     };
-    assert_eq!(refused(list(&image).map(drop)), "it is compressed");
+    for (options, complaint) in [
+        (&["-zlz4"][..], "it is compressed in an unknown way"),
+        (&["-zlz4", "-C65536"], "a file is compressed in an unknown way, or in chunks"),
+    ] {
+        assert_eq!(refused(list(&image(&root, options)).map(drop)), complaint);
+    }
     let nothing = std::io::Cursor::new(vec![0; 8192]);
     let complaint = refused(Reader::open(nothing).map(drop));
     assert_eq!(complaint, "no superblock with blocks of 4096 bytes");

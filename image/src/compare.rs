@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use disk::erofs::{self, BLOCK, Found, ReadError};
+use disk::erofs::{self, BLOCK, Found, ReadError, Stream};
 use disk::verity::{Superblock, VerityError};
 use serde::Serialize;
 
@@ -318,7 +318,7 @@ fn same_bytes(old: &Side, a: &Found, new: &Side, b: &Found) -> Result<bool, Erro
     if a.size != b.size {
         return Ok(false);
     }
-    let (mut first, mut second) = (stream(old, a), stream(new, b));
+    let (mut first, mut second) = (Stream::new(&old.root, a), Stream::new(&new.root, b));
     let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let failed = |side: &Side, source| Error::Read { path: side.root_path.clone(), source };
     let mut rest = if a.data.is_empty() { 0 } else { a.size };
@@ -332,28 +332,6 @@ fn same_bytes(old: &Side, a: &Found, new: &Side, b: &Found) -> Result<bool, Erro
         rest -= count as u64;
     }
     Ok(true)
-}
-
-/// The bytes of a file as they lie in its image.
-fn stream<'a>(side: &'a Side, node: &'a Found) -> impl Read + 'a {
-    struct Parts<'a> {
-        file: &'a File,
-        parts: Vec<(u64, u64)>,
-    }
-    impl Read for Parts<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let Some((offset, length)) = self.parts.first_mut() else { return Ok(0) };
-            let count = (*length).min(buffer.len() as u64) as usize;
-            let count = self.file.read_at(&mut buffer[..count], *offset)?;
-            *offset += count as u64;
-            *length -= count as u64;
-            if *length == 0 {
-                self.parts.remove(0);
-            }
-            Ok(count)
-        }
-    }
-    Parts { file: &side.root, parts: node.data.clone() }
 }
 
 /// A difference for people; with every file if `all` is set.

@@ -29,7 +29,7 @@ use crate::earlier::Earlier;
 use crate::erofs;
 use crate::esp;
 use crate::initrd;
-use crate::manifest::{Enroll, Manifest};
+use crate::manifest::{Compression, Enroll, Manifest};
 use crate::patch::Patch;
 use crate::progress::{Progress, Size, Stage};
 use crate::release::{Names, Part, Parts};
@@ -244,7 +244,15 @@ fn make_root(
         epoch: recipe.epoch,
         last: recipe.last,
     };
-    let image = erofs::Image::plan(tree, &options).map_err(Error::Erofs)?;
+    let compression = recipe.manifest.disk.compression;
+    let image = match compression {
+        Compression::None => erofs::Image::plan(tree, &options),
+        Compression::Lz4 => {
+            stage.detail("compressing");
+            erofs::Image::plan_compressed(tree, &options)
+        }
+    };
+    let image = image.map_err(Error::Erofs)?;
     let size = image.blocks() * erofs::BLOCK;
     assemble::check_root(size, sizes)?;
     stage.expect(size);
@@ -263,7 +271,11 @@ fn make_root(
     let end = first_last.map_or(image.blocks(), |(_, block, _)| block);
     let settled = image.metadata_blocks() * erofs::BLOCK..end * erofs::BLOCK;
     let files = tree.iter().filter(|(_, node)| matches!(node.kind, Kind::File(_))).count();
-    stage.finish(&format!("{files} files, {}", Size(size)));
+    let how = match compression {
+        Compression::None => "",
+        Compression::Lz4 => ", compressed with LZ4",
+    };
+    stage.finish(&format!("{files} files, {}{how}", Size(size)));
     Ok(Root { file, blocks: image.blocks(), settled })
 }
 

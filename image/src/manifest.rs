@@ -222,6 +222,20 @@ pub struct Disk {
     pub verity: Size,
     /// The writable rest, before the first boot grows it to the disk's end.
     pub state: Size,
+    /// How the files of the root are stored.
+    #[serde(default)]
+    pub compression: Compression,
+}
+
+/// How files of the root are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// As they are: an update fetches what changed and nothing else.
+    #[default]
+    None,
+    /// In pieces of 64 KiB by LZ4: about half the size, for disks that are written once.
+    Lz4,
 }
 
 /// UEFI Secure Boot.

@@ -34,6 +34,20 @@ fn the_results_pass_the_checkers_of_their_formats() {
 }
 
 #[test]
+fn a_compressed_root_passes_the_same_checkers() {
+    let project = Project::new();
+    project.change_manifest("state = \"8 MiB\"", "state = \"8 MiB\"\ncompression = \"zstd\"");
+    project.build(&[]).failed("unknown variant `zstd`, expected `none` or `lz4`");
+    project.change_manifest("\"zstd\"", "\"lz4\"");
+    let run = project.build(&[]).succeeded();
+    assert!(run.stderr.contains("compressed with LZ4"), "{}", run.stderr);
+    check_image(&project.path("output"));
+    let root = project.path("output/coreos_1.2.3.root");
+    let report = image::inspect::inspect(&root).expect("readable").to_string();
+    assert!(report.contains("LZ4"), "{report}");
+}
+
+#[test]
 fn the_same_inputs_give_the_same_bytes_anywhere() {
     let (first, second) = (Project::new(), Project::new());
     first.build(&[]).succeeded();

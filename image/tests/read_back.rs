@@ -25,11 +25,12 @@ fn tree() -> Tree {
     tree
 }
 
-fn image() -> File {
+fn image(compressed: bool) -> File {
     let tree = tree();
     let last = BTreeSet::new();
     let options = Options { uuid: [1; 16], volume_name: "root", epoch: 5, last: &last };
-    let image = Image::plan(&tree, &options).expect("fits");
+    let plan = if compressed { Image::plan_compressed } else { Image::plan };
+    let image = plan(&tree, &options).expect("fits");
     let mut file = tempfile::tempfile().expect("temporary file");
     image.write(&mut file).expect("written");
     file.flush().expect("written");
@@ -38,13 +39,18 @@ fn image() -> File {
 
 #[test]
 fn what_was_written_is_read_back() {
-    let image = image();
+    [false, true].into_iter().for_each(read_back);
+}
+
+fn read_back(compressed: bool) {
+    let image = image(compressed);
     let found = list(&image).expect("readable");
     let tree = tree();
     let paths: Vec<&str> = tree.iter().map(|(path, _)| path).filter(|p| !p.is_empty()).collect();
     assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), paths);
     assert_eq!((found["etc"].uid, found["etc"].gid), (7, 70_000));
     assert_eq!(found["etc/small"].mode, 0o100_644);
+    assert_eq!(found["usr/large"].compressed, compressed);
     assert_eq!(found["usr/again"].inode, found["usr/large"].inode);
     let read = |path: &str| content(&image, &found[path], 1 << 20).expect("readable");
     assert_eq!(read("etc/small"), b"small");
@@ -56,7 +62,11 @@ fn what_was_written_is_read_back() {
 
 #[test]
 fn no_damage_is_more_than_an_error() {
-    let image = image();
+    [false, true].into_iter().for_each(damage);
+}
+
+fn damage(compressed: bool) {
+    let image = image(compressed);
     let size = image.metadata().expect("there").len();
     let mut original = [0; 1];
     // The metadata are at the front; every byte of their first blocks in turn.

@@ -1,8 +1,9 @@
 //! The structures of EROFS as bytes. Names and values are those of the kernel's
 //! `fs/erofs/erofs_fs.h`; all numbers are little-endian.
 
+use super::compressed::PIECE;
 use crate::tree::{Kind, Node};
-use disk::erofs::{BLOCK, MAGIC, SUPERBLOCK_OFFSET};
+use disk::erofs::{BLOCK, COMPRESSED, MAGIC, SUPERBLOCK_OFFSET};
 use std::collections::BTreeMap;
 
 /// Length of the superblock without extension slots.
@@ -13,12 +14,21 @@ pub(super) const NO_BLOCK: u32 = u32::MAX;
 const FEATURE_COMPAT_SB_CHKSUM: u32 = 1;
 const FEATURE_COMPAT_MTIME: u32 = 2;
 const XATTR_HEADER: usize = 12;
+/// The bit of LZ4 among the algorithms of an image.
+const LZ4: u16 = 1;
+/// How far back LZ4 may refer.
+const LZ4_DISTANCE: u16 = u16::MAX;
+/// Bytes that say so behind the superblock, with their length in front and filled up to where
+/// inodes may begin.
+pub(super) const CONFIGURATION_SIZE: usize = 32;
 
 /// How the data of an inode lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DataLayout {
     /// In whole blocks.
     Plain = 0,
+    /// In compressed pieces, by an index behind the inode.
+    Compressed = 1,
     /// In whole blocks, and what is left of it right behind the inode.
     Inline = 2,
 }
@@ -33,6 +43,8 @@ pub(super) struct Superblock<'a> {
     pub(super) uuid: [u8; 16],
     /// At most 16 bytes.
     pub(super) volume_name: &'a str,
+    /// Whether files may be compressed; [`CONFIGURATION_SIZE`] bytes behind it are then taken.
+    pub(super) compressed: bool,
 }
 
 impl Superblock<'_> {
@@ -48,6 +60,14 @@ impl Superblock<'_> {
         put(&mut raw, 36, &self.blocks.to_le_bytes());
         put(&mut raw, 48, &self.uuid);
         put(&mut raw, 64, self.volume_name.as_bytes());
+        if self.compressed {
+            put(&mut raw, 80, &COMPRESSED.to_le_bytes());
+            put(&mut raw, 84, &LZ4.to_le_bytes());
+            let at = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE;
+            put(first_block, at, &14_u16.to_le_bytes());
+            put(first_block, at + 2, &LZ4_DISTANCE.to_le_bytes());
+            put(first_block, at + 4, &((PIECE as u64 / BLOCK) as u16).to_le_bytes());
+        }
         put(first_block, SUPERBLOCK_OFFSET, &raw);
         let checksum = crc32c(&first_block[SUPERBLOCK_OFFSET..BLOCK as usize]);
         put(first_block, SUPERBLOCK_OFFSET + 4, &checksum.to_le_bytes());
@@ -64,7 +84,8 @@ pub(super) struct Inode {
     pub(super) links: u32,
     pub(super) size: u64,
     pub(super) layout: DataLayout,
-    /// The first block of the data, or the device number.
+    /// The first block of the data, or the device number; of what is compressed, how many blocks
+    /// it takes.
     pub(super) place: u32,
     /// Bytes of extended attributes behind the inode.
     pub(super) xattr_size: usize,

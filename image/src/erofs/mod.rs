@@ -1,4 +1,4 @@
-//! Writes a [`Tree`] as an uncompressed EROFS image.
+//! Writes a [`Tree`] as an EROFS image.
 //!
 //! tree → [`Image::plan`] (every inode and block has its place) → [`Image::write`] (a stream)
 //!
@@ -8,13 +8,14 @@
 //! ```
 //!
 //! The image is made to be compared block by block with the next release: all metadata is at
-//! the front, the contents of every file begin on a block of their own, nothing is compressed,
-//! and the same tree gives the same bytes. Tails of directories and symbolic links lie behind
+//! the front, the contents of every file begin on a block of their own, nothing is compressed
+//! unless that is asked for ([`Image::plan_compressed`]), and the same tree gives the same bytes. Tails of directories and symbolic links lie behind
 //! their inodes; those of files do not, as a file that changes would then move all metadata.
 //!
-//! Left out: compression, chunks, shared extended attributes, several devices, block sizes
+//! Left out: compression with anything but LZ4, chunks, shared extended attributes, several devices, block sizes
 //! other than 4 KiB. It is read back by `disk::erofs`.
 
+mod compressed;
 mod directory;
 mod format;
 mod plan;

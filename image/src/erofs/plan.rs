@@ -1,15 +1,18 @@
 //! Gives every inode and every block its place, then writes them in that order.
 
+use super::compressed::Stored;
 use super::directory::Directory;
 use super::format::{
-    DataLayout, Inode, NO_BLOCK, SUPERBLOCK_SIZE, Superblock, device_number, entry_type, mode_type,
-    xattrs,
+    CONFIGURATION_SIZE, DataLayout, Inode, NO_BLOCK, SUPERBLOCK_SIZE, Superblock, device_number,
+    entry_type, mode_type, xattrs,
 };
 use super::{Error, Options};
 use crate::tree::{Content, Kind, Node, Tree};
 use disk::erofs::{BLOCK, INODE_SLOT, MAX_NAME, SUPERBLOCK_OFFSET};
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
+use std::sync::Mutex;
+use std::thread;
 
 /// Longest target of a symbolic link, as the kernel has it.
 const MAX_TARGET: usize = 4095;
@@ -20,8 +23,26 @@ const PIECE: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Image<'a> {
     metadata: Vec<u8>,
-    files: Vec<(&'a str, &'a Content)>,
+    files: Vec<Placed<'a>>,
     blocks: u64,
+}
+
+/// A file whose contents have their place.
+#[derive(Debug)]
+struct Placed<'a> {
+    path: &'a str,
+    content: &'a Content,
+    /// How it is compressed, if it is.
+    stored: Option<Stored>,
+}
+
+impl Placed<'_> {
+    fn blocks(&self) -> u64 {
+        match &self.stored {
+            Some(stored) => stored.blocks(),
+            None => self.content.len().div_ceil(BLOCK),
+        }
+    }
 }
 
 /// An inode on its way to its place.
@@ -30,6 +51,10 @@ struct Draft<'a> {
     inode: Inode,
     xattrs: Vec<u8>,
     data: Data<'a>,
+    /// How a file's content is compressed, if it is.
+    stored: Option<Stored>,
+    /// Its first block then.
+    first: u32,
     /// Byte offset of the inode in the image.
     offset: u64,
 }
@@ -44,11 +69,30 @@ enum Data<'a> {
 impl<'a> Image<'a> {
     /// Plans the image of a tree.
     pub fn plan(tree: &'a Tree, options: &Options<'_>) -> Result<Image<'a>, Error> {
+        Image::plan_stored(tree, options, false)
+    }
+
+    /// Plans an image whose files are compressed with LZ4. Its contents are read now, and again
+    /// when it is written.
+    pub fn plan_compressed(tree: &'a Tree, options: &Options<'_>) -> Result<Image<'a>, Error> {
+        Image::plan_stored(tree, options, true)
+    }
+
+    fn plan_stored(
+        tree: &'a Tree,
+        options: &Options<'_>,
+        compressed: bool,
+    ) -> Result<Image<'a>, Error> {
         if options.volume_name.len() > 16 {
             return Err(Error::VolumeName { name: options.volume_name.to_owned() });
         }
         let mut drafts = drafts(tree)?;
-        let inodes_end = place_inodes(&mut drafts);
+        let mut inodes_start = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE;
+        if compressed {
+            compress(&mut drafts)?;
+            inodes_start += CONFIGURATION_SIZE;
+        }
+        let inodes_end = place_inodes(&mut drafts, inodes_start as u64);
         let metadata_blocks = place_metadata_blocks(&mut drafts, inodes_end.div_ceil(BLOCK));
         let order = order(&drafts, options.last);
         let blocks = place_files(&mut drafts, &order, metadata_blocks);
@@ -59,15 +103,17 @@ impl<'a> Image<'a> {
             epoch: options.epoch,
             uuid: options.uuid,
             volume_name: options.volume_name,
+            compressed,
         };
         let mut metadata = vec![0; (metadata_blocks * BLOCK) as usize];
         for draft in &drafts {
             write_metadata(draft, &drafts, options.epoch, &mut metadata);
         }
         superblock.seal(&mut metadata[..BLOCK as usize]);
-        let files = order.into_iter().filter_map(|index| match drafts[index].data {
-            Data::File(content) => Some((drafts[index].path, content)),
-            _ => None,
+        let files = order.into_iter().filter_map(|index| {
+            let draft = &mut drafts[index];
+            let Data::File(content) = draft.data else { return None };
+            Some(Placed { path: draft.path, content, stored: draft.stored.take() })
         });
         Ok(Image { files: files.collect(), metadata, blocks })
     }
@@ -87,10 +133,10 @@ impl<'a> Image<'a> {
     /// Where each file's contents lie: its first name, its first block and its length in bytes,
     /// in the order of the blocks.
     pub fn extents(&self) -> impl Iterator<Item = (&'a str, u64, u64)> {
-        self.files.iter().scan(self.metadata_blocks(), |next, (path, content)| {
+        self.files.iter().scan(self.metadata_blocks(), |next, file| {
             let first = *next;
-            *next += content.len().div_ceil(BLOCK);
-            Some((*path, first, content.len()))
+            *next += file.blocks();
+            Some((file.path, first, file.content.len()))
         })
     }
 
@@ -98,7 +144,11 @@ impl<'a> Image<'a> {
     pub fn write(&self, output: &mut impl Write) -> Result<u64, Error> {
         output.write_all(&self.metadata).map_err(Error::Write)?;
         let mut piece = vec![0; PIECE];
-        for (path, content) in &self.files {
+        for Placed { path, content, stored } in &self.files {
+            if let Some(stored) = stored {
+                stored.write(content, path, output)?;
+                continue;
+            }
             let mut position = 0;
             while position < content.len() {
                 let filled = fill(content, position, &mut piece)
@@ -115,7 +165,7 @@ impl<'a> Image<'a> {
 }
 
 /// Reads until the piece is full or the content at its end.
-fn fill(content: &Content, position: u64, piece: &mut [u8]) -> std::io::Result<usize> {
+pub(super) fn fill(content: &Content, position: u64, piece: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < piece.len() {
         match content.read_at(&mut piece[filled..], position + filled as u64)? {
@@ -204,13 +254,36 @@ fn draft<'a>(
         place: device_number(node),
         xattr_size: xattrs.len(),
     };
-    Ok(Draft { path, inode, xattrs, data, offset: 0 })
+    Ok(Draft { path, inode, xattrs, data, stored: None, first: 0, offset: 0 })
+}
+
+/// Finds which files are smaller when they are compressed, on every core.
+fn compress(drafts: &mut [Draft<'_>]) -> Result<(), Error> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let next = Mutex::new(drafts.iter_mut());
+    thread::scope(|scope| {
+        let work = || {
+            loop {
+                let Some(draft) = next.lock().expect("no thread panics").next() else {
+                    return Ok(());
+                };
+                let Data::File(content) = draft.data else { continue };
+                draft.stored = Stored::of(content)
+                    .map_err(|source| Error::Read { path: draft.path.to_owned(), source })?;
+                if draft.stored.is_some() {
+                    draft.inode.layout = DataLayout::Compressed;
+                }
+            }
+        };
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let done = threads.into_iter().map(|thread| thread.join().expect("no thread panics"));
+        done.collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 /// Places the inodes one behind the other, with the tails that lie behind them; returns where
 /// they end. What fits into a block does not cross into the next.
-fn place_inodes(drafts: &mut [Draft<'_>]) -> u64 {
-    let mut offset = (SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE) as u64;
+fn place_inodes(drafts: &mut [Draft<'_>], mut offset: u64) -> u64 {
     for draft in drafts {
         let head = draft.inode.len() + draft.xattrs.len() as u64;
         let tail = draft.inode.size % BLOCK;
@@ -220,6 +293,8 @@ fn place_inodes(drafts: &mut [Draft<'_>]) -> u64 {
             draft.inode.layout = DataLayout::Inline;
             size += tail;
         }
+        // Inodes begin where an index entry may, too: what is filled up is always the same.
+        size += draft.stored.as_ref().map_or(0, |stored| stored.index_size(head));
         if size <= BLOCK && offset % BLOCK + size > BLOCK {
             offset = offset.next_multiple_of(BLOCK);
         }
@@ -234,7 +309,7 @@ fn place_metadata_blocks(drafts: &mut [Draft<'_>], mut block: u64) -> u64 {
     for draft in drafts {
         if matches!(draft.data, Data::Target(_) | Data::Directory(_)) {
             let count = match draft.inode.layout {
-                DataLayout::Plain => draft.inode.size.div_ceil(BLOCK),
+                DataLayout::Plain | DataLayout::Compressed => draft.inode.size.div_ceil(BLOCK),
                 DataLayout::Inline => draft.inode.size / BLOCK,
             };
             draft.inode.place = place(block, count);
@@ -258,8 +333,15 @@ fn place_files(drafts: &mut [Draft<'_>], order: &[usize], mut block: u64) -> u64
     for index in order {
         let draft = &mut drafts[*index];
         if let Data::File(content) = draft.data {
-            let count = content.len().div_ceil(BLOCK);
-            draft.inode.place = place(block, count);
+            let count = match &draft.stored {
+                Some(stored) => stored.blocks(),
+                None => content.len().div_ceil(BLOCK),
+            };
+            draft.first = block as u32;
+            draft.inode.place = match draft.stored {
+                Some(_) => count as u32,
+                None => place(block, count),
+            };
             block += count;
         }
     }
@@ -279,12 +361,15 @@ fn write_metadata(draft: &Draft<'_>, drafts: &[Draft<'_>], epoch: u64, metadata:
         Data::Directory(directory) => directory.to_bytes(|inode| number(&drafts[inode])),
     };
     let in_blocks = match draft.inode.layout {
-        DataLayout::Plain => data.len(),
+        DataLayout::Plain | DataLayout::Compressed => data.len(),
         DataLayout::Inline => data.len() / BLOCK as usize * BLOCK as usize,
     };
     let (whole, tail) = data.split_at(in_blocks);
     let mut offset = draft.offset as usize;
-    for part in [&draft.inode.to_bytes(epoch), &draft.xattrs, tail] {
+    let head = draft.inode.len() + draft.xattrs.len() as u64;
+    let index = draft.stored.as_ref().map(|stored| stored.index(head, draft.first));
+    let index = index.unwrap_or_default();
+    for part in [&draft.inode.to_bytes(epoch), &draft.xattrs, tail, &index] {
         metadata[offset..offset + part.len()].copy_from_slice(part);
         offset += part.len();
     }

@@ -27,6 +27,8 @@ pub struct Erofs {
     pub uuid: String,
     /// Its name.
     pub volume_name: String,
+    /// Whether its files are compressed, with LZ4 as this builder does.
+    pub compressed: bool,
 }
 
 /// A verity tree.
@@ -81,6 +83,7 @@ pub(super) fn erofs(beginning: &[u8], found: u64) -> Result<Erofs, Cause> {
         time: long(24),
         uuid: Guid::from_bytes(*bytes[48..].first_chunk().expect("128")).to_string(),
         volume_name: String::from_utf8_lossy(&name[..end]).into_owned(),
+        compressed: word(80) == u64::from(erofs::COMPRESSED),
     })
 }
 
@@ -101,7 +104,8 @@ pub(super) fn verity(mut beginning: &[u8]) -> Result<Verity, Cause> {
 
 impl fmt::Display for Erofs {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "root file system, EROFS, {}", Size(self.size))?;
+        let how = if self.compressed { ", compressed with LZ4" } else { "" };
+        writeln!(formatter, "root file system, EROFS, {}{how}", Size(self.size))?;
         writeln!(formatter, "  name    {}", self.volume_name)?;
         writeln!(formatter, "  uuid    {}", self.uuid)?;
         writeln!(formatter, "  files   {}", self.inodes)?;

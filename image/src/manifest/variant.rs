@@ -5,8 +5,8 @@
 //! can be left out as well. Chains of variants work, circles do not.
 
 use super::{
-    Accounts, Disk, Id, Initrd, Kernel, Login, Manifest, ManifestError, Mirror, PackageName,
-    Permission, Program, Removal, Snapshot, UnitName, Version, parse_toml,
+    Accounts, Compression, Id, Initrd, Kernel, Login, Manifest, ManifestError, Mirror, PackageName,
+    Permission, Program, Removal, Size, Snapshot, UnitName, Version, parse_toml,
 };
 use crate::configure::review::Reviewed;
 use serde::Deserialize;
@@ -82,6 +82,16 @@ struct Units {
     without: Vec<UnitName>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Disk {
+    esp: Option<Size>,
+    root: Option<Size>,
+    verity: Option<Size>,
+    state: Option<Size>,
+    compression: Option<Compression>,
+}
+
 /// Whether a text is a variant.
 #[derive(Deserialize)]
 struct Probe {
@@ -155,7 +165,13 @@ impl Variant {
         base.permissions.extend(self.permission);
         set(&mut base.kernel, self.kernel);
         set(&mut base.initrd, self.initrd);
-        set(&mut base.disk, self.disk);
+        if let Some(disk) = self.disk {
+            set(&mut base.disk.esp, disk.esp);
+            set(&mut base.disk.root, disk.root);
+            set(&mut base.disk.verity, disk.verity);
+            set(&mut base.disk.state, disk.state);
+            set(&mut base.disk.compression, disk.compression);
+        }
         Ok(base)
     }
 }

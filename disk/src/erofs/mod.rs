@@ -5,13 +5,18 @@
 //! ```
 //!
 //! Reads what the image builder writes and what `mkfs.erofs` writes without compression: plain
-//! and inline data, compact and extended inodes. Names and values are those of the kernel's
+//! and inline data, compact and extended inodes, and of files in [`compressed`] pieces those of
+//! the builder. Names and values are those of the kernel's
 //! `fs/erofs/erofs_fs.h`; all numbers are little-endian. Extended attributes are passed over.
 //! Nothing in an image is believed: sizes and places are checked against its length, names
 //! against the format, and no image makes [`list`] run longer than it has bytes.
 
+pub mod compressed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom};
+
+use compressed::Unpacker;
 
 /// Bytes in a block; also the block size that dm-verity and the page cache use.
 pub const BLOCK: u64 = 4096;
@@ -55,8 +60,11 @@ pub struct Found {
     pub size: u64,
     /// Number of the inode: the same for all names of one file.
     pub inode: u64,
-    /// Where its bytes are in the image: offset and length.
+    /// Where its bytes are in the image: offset and length. Of a compressed file, where its index
+    /// is.
     pub data: Vec<(u64, u64)>,
+    /// Whether it is compressed.
+    pub compressed: bool,
 }
 
 impl Found {
@@ -76,6 +84,10 @@ impl Found {
     }
 }
 
+/// Incompatible features of a compressed image: padding in front of what is compressed, and
+/// pieces of several blocks by a configuration behind the superblock.
+pub const COMPRESSED: u32 = 3;
+
 /// Lists an image: every path, without a leading slash, but that of the root itself.
 ///
 /// # Errors
@@ -85,11 +97,16 @@ pub fn list(image: impl Read + Seek) -> Result<BTreeMap<String, Found>, ReadErro
     let mut found = BTreeMap::new();
     let mut seen = BTreeSet::new();
     let mut waiting = vec![(String::new(), reader.root()?, 0)];
+    // Names take bytes of their own; an image whose directories share theirs could name far more
+    // files than it has bytes.
+    let mut left = reader.size;
     while let Some((path, directory, depth)) = waiting.pop() {
         // A directory has one name; a loop would have two.
         if !seen.insert(directory.inode) || depth > DEEPEST {
             return Err(ReadError::Damaged("a directory is in itself"));
         }
+        let shared = ReadError::Damaged("directories share their names");
+        left = left.checked_sub(directory.size).ok_or(shared)?;
         for (name, number) in reader.entries(&directory)? {
             let path = if path.is_empty() { name } else { format!("{path}/{name}") };
             let node = reader.node(number)?;
@@ -116,12 +133,57 @@ pub fn content(
     }
     let mut bytes = vec![0; node.size as usize];
     let mut at = 0;
-    for &(offset, length) in &node.data {
-        image.seek(SeekFrom::Start(offset))?;
-        image.read_exact(&mut bytes[at..at + length as usize])?;
-        at += length as usize;
+    let mut stream = Stream::new(&mut image, node);
+    while at < bytes.len() {
+        match stream.read_some(&mut bytes[at..])? {
+            0 => return Err(ReadError::Damaged("a file ends before its end")),
+            count => at += count,
+        }
     }
     Ok(bytes)
+}
+
+/// The bytes of a file, from its beginning to its end.
+#[derive(Debug)]
+pub struct Stream<R> {
+    image: R,
+    parts: Vec<(u64, u64)>,
+    unpacker: Option<Unpacker>,
+}
+
+impl<R: Read + Seek> Stream<R> {
+    /// Reads `node` of an image.
+    pub fn new(image: R, node: &Found) -> Stream<R> {
+        let index = node.data.first().filter(|_| node.compressed);
+        let unpacker = index.map(|(index, _)| Unpacker::new(*index, node.size));
+        let parts = node.data.iter().rev().copied().collect();
+        Stream { image, parts, unpacker }
+    }
+
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        if let Some(unpacker) = &mut self.unpacker {
+            return unpacker.read(&mut self.image, buffer);
+        }
+        let Some((offset, length)) = self.parts.last_mut() else { return Ok(0) };
+        let count = (*length).min(buffer.len() as u64) as usize;
+        self.image.seek(SeekFrom::Start(*offset))?;
+        self.image.read_exact(&mut buffer[..count])?;
+        *offset += count as u64;
+        *length -= count as u64;
+        if *length == 0 {
+            self.parts.pop();
+        }
+        Ok(count)
+    }
+}
+
+impl<R: Read + Seek> Read for Stream<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_some(buffer).map_err(|error| match error {
+            ReadError::Io(error) => error,
+            damaged @ ReadError::Damaged(_) => io::Error::new(io::ErrorKind::InvalidData, damaged),
+        })
+    }
 }
 
 /// An open file system.
@@ -137,7 +199,8 @@ impl<R: Read + Seek> Reader<R> {
     /// Reads the superblock.
     ///
     /// # Errors
-    /// [`ReadError`]; also for one that is compressed or has other blocks than of [`BLOCK`].
+    /// [`ReadError`]; also for one that is compressed otherwise than with LZ4, or has other blocks
+    /// than of [`BLOCK`].
     pub fn open(mut image: R) -> Result<Reader<R>, ReadError> {
         let size = image.seek(SeekFrom::End(0))?;
         let mut raw = [0; 128];
@@ -150,8 +213,11 @@ impl<R: Read + Seek> Reader<R> {
             return Err(ReadError::Damaged("no superblock with blocks of 4096 bytes"));
         }
         // Every incompatible feature is a form of compression, or of many devices.
-        if word(&raw, 80) != 0 {
-            return Err(ReadError::Damaged("it is compressed"));
+        let lz4 = half(&raw, 84) == 1;
+        match word(&raw, 80) {
+            0 => {}
+            COMPRESSED if lz4 => {}
+            _ => return Err(ReadError::Damaged("it is compressed in an unknown way")),
         }
         let metadata = u64::from(word(&raw, 40)) * BLOCK;
         Ok(Reader { image, size, metadata, root: u64::from(half(&raw, 14)) })
@@ -207,7 +273,8 @@ impl<R: Read + Seek> Reader<R> {
             (u64::from(word(&raw, 8)), half(&raw, 24).into(), half(&raw, 26).into())
         };
         let mode = half(&raw, 4);
-        let mut node = Found { mode, uid, gid, size, inode: number, data: Vec::new() };
+        let mut node =
+            Found { mode, uid, gid, size, inode: number, data: Vec::new(), compressed: false };
         if !(node.is_file() || node.is_directory() || node.is_link()) || size == 0 {
             return Ok(node);
         }
@@ -215,13 +282,22 @@ impl<R: Read + Seek> Reader<R> {
         let behind = at + if extended { 64 } else { 32 } + xattrs;
         node.data = match layout {
             0 => vec![(blocks, size)],
+            1 if node.is_file() => {
+                node.compressed = true;
+                let index = compressed::index_start(behind);
+                vec![(index, size.div_ceil(BLOCK).saturating_mul(compressed::ENTRY))]
+            }
             2 => {
                 let tail = size % BLOCK;
                 let whole = size - tail;
                 let parts = [(blocks, whole), (behind, tail)];
                 parts.into_iter().filter(|(_, length)| *length > 0).collect()
             }
-            _ => return Err(ReadError::Damaged("a file is compressed or in chunks")),
+            _ => {
+                return Err(ReadError::Damaged(
+                    "a file is compressed in an unknown way, or in chunks",
+                ));
+            }
         };
         let inside = |&(offset, length): &(u64, u64)| {
             offset.checked_add(length).is_some_and(|end| end <= self.size)
