@@ -21,26 +21,37 @@ measure() { # NAME COMMAND…
     fi
 }
 
+# The lock's packages and no others: nothing is fetched while it is measured.
 mkdir -p "$work/cache/debs"
-cp -l target/packages/debs/*.deb "$work/cache/debs/"
+sed -n 's/^sha256 = "\(.*\)"/\1/p' image/coreos.lock | while read -r sha256; do
+    cp -l "target/packages/debs/$sha256.deb" "$work/cache/debs/" || {
+        echo "run \`image build\` first, which fetches the packages" >&2
+        exit 1
+    }
+done
 measure "image build, full" "$image" build --cache "$work/cache" --output "$work/out"
-# One file more in the overlay, as after a change to a unit.
+# One file more in the overlay, as after a change to a unit; then again, with the files of two builds
+# to write over.
 mkdir -p "$work/overlay/etc"
-echo changed >"$work/overlay/etc/changed"
 printf 'extends = "%s"\noverlay = ["%s"]\n' "$PWD/image/coreos.toml" "$PWD/$work/overlay" >"$work/changed.toml"
-measure "image build, one file changed" "$image" build --cache "$work/cache" \
+changed() { # NAME OPTION…
+    date +%N >"$work/overlay/etc/changed"
+    measure "$1" "$image" build --cache "$work/cache" --manifest "$work/changed.toml" \
+        --lock image/coreos.lock --output "$work/out" "${@:2}"
+}
+changed "image build, the first change"
+changed "image build, one file changed"
+measure "image build, nothing changed" "$image" build --cache "$work/cache" \
     --manifest "$work/changed.toml" --lock image/coreos.lock --output "$work/out"
-measure "image build, one file changed, no qcow2" "$image" build --cache "$work/cache" --no-qcow2 \
-    --manifest "$work/changed.toml" --lock image/coreos.lock --output "$work/raw"
-measure "image build, nothing changed" "$image" build --cache "$work/cache" --no-qcow2 \
-    --manifest "$work/changed.toml" --lock image/coreos.lock --output "$work/raw"
+changed "image build, one file changed, no qcow2" --no-qcow2
 
 if command -v mmdebstrap mkfs.erofs >/dev/null; then
     mkdir "$work/archive"
-    cp -l target/packages/debs/*.deb "$work/archive/"
+    cp -l "$work"/cache/debs/*.deb "$work/archive/"
     (cd "$work/archive" && dpkg-scanpackages . 2>/dev/null >Packages)
     names=$(sed -n 's/^asked = \[\(.*\)\]/\1/p' image/coreos.lock | tr -d '" ')
     peer() {
+        set -e
         mmdebstrap --variant=essential --include="$names" --aptopt='APT::Install-Recommends "false"' \
             --dpkgopt=force-unsafe-io trixie "$work/root.tar" "deb [trusted=yes] copy:$PWD/$work/archive ./"
         mkdir "$work/root"
@@ -53,16 +64,6 @@ if command -v mmdebstrap mkfs.erofs >/dev/null; then
     paste -d' ' "$work/image_build,_full" "$work/mmdebstrap_and_mkfs.erofs" |
         awk '{ printf "mmdebstrap and mkfs.erofs take %.1f times as long and %.1f times the CPU of a full build, without disk, UKI and verity\n", $3 / $1, $4 / $2 }'
 fi
-if command -v mkosi >/dev/null; then
-    names=$(sed -n 's/^asked = \[\(.*\)\]/\1/p' image/coreos.lock | tr -d '"' | tr ',' '\n')
-    mkdir "$work/mkosi"
-    {
-        printf '[Distribution]\nDistribution=debian\nRelease=trixie\n[Output]\nFormat=disk\n[Content]\nBootable=yes\nPackages='
-        echo "$names" | sed 's/^/    /'
-    } >"$work/mkosi/mkosi.conf"
-    measure "mkosi, full" mkosi --directory "$work/mkosi" --force build
-    paste -d' ' "$work/image_build,_full" "$work/mkosi,_full" |
-        awk '{ printf "mkosi takes %.1f times as long and %.1f times the CPU of a full build\n", $3 / $1, $4 / $2 }'
-else
-    echo "mkosi is not installed: not compared"
-fi
+
+export -f measure
+image/bench-mkosi.sh "$work"
