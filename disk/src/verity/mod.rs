@@ -11,8 +11,10 @@
 //! 4096-byte blocks. The verity partition holds the superblock in its block 0
 //! and the tree from block 1 on, the top level first.
 
+mod build;
+mod hasher; // blocks to hashes
 mod superblock; // the parameters, and the kernel's view of them
-mod tree; // where each hash is; building, checking
+mod tree; // where each hash is; checking // data to tree
 
 use std::fmt;
 use std::io;
@@ -20,10 +22,10 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+pub use build::{Earlier, build, build_after};
+pub use hasher::{BlockHasher, Hash};
 pub use superblock::{MAX_SALT, Superblock};
-pub use tree::{
-    BlockHasher, Earlier, Hash, build, build_after, check, check_tree, leaves, partition_size,
-};
+pub use tree::{check, check_tree, leaves, partition_size};
 
 use crate::guid::from_hex;
 
