@@ -29,6 +29,7 @@ test: lint image
 
 soak: PACKAGES := $(shell sed -e 's/\#.*//' host-packages.txt)
 soak: image
+	image/other-host.sh $(PROGRAMS)/image target/other-host
 	cargo test --locked -p coreos-init --test command -- --ignored
 	cargo test --locked -p qemu-tests --test scenarios -- --ignored
 
