@@ -1,5 +1,7 @@
 //! The commands, as the command line has them.
 
+pub(crate) mod config_iso;
+pub(crate) mod export;
 pub(crate) mod lock;
 pub(crate) mod tree;
 pub(crate) mod verify_build;
