@@ -1,6 +1,7 @@
-//! Fetching one small document over HTTP, with every wait, size and retry bounded.
+//! Fetching one document over HTTP, with every wait, size and retry bounded.
 //!
-//! [`Request`] → attempts until one answers or the deadline passes → bytes
+//! [`Request`] → attempts until one answers or the deadline passes → bytes, or a file that is
+//! written as they come ([`download`])
 //!
 //! A failed attempt is repeated only if another one may well go better: the network did not work,
 //! the server said that it is to blame (5xx) or that we are too quick (429). What the server
@@ -12,8 +13,9 @@ mod client; // one server, again and again
 mod failure; // what one attempt ended with
 
 use std::collections::hash_map::RandomState;
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client};
-use failure::Failure;
+use failure::{Failure, Kind};
 use ureq::config::Config;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -42,6 +44,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(10);
 /// Longest silence in the middle of a transfer.
 const SILENCE: Duration = Duration::from_secs(10);
+/// Bytes of a download that are in memory at a time.
+const CHUNK: usize = 1 << 16;
 /// The pause after the first failed attempt; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause between two attempts.
@@ -181,6 +185,14 @@ pub enum FetchError {
         /// How many are followed.
         most: u32,
     },
+    /// What came could not be written.
+    #[error("cannot fetch {url}: what came cannot be written: {reason}")]
+    Write {
+        /// The address.
+        url: String,
+        /// What the system said.
+        reason: String,
+    },
     /// The server could not be talked to.
     #[error("cannot fetch {url}: {reason} (attempts: {attempts})")]
     Network {
@@ -202,6 +214,13 @@ pub fn fetch(url: &str, how: &Fetch) -> Result<Vec<u8>, FetchError> {
 pub fn request(request: &Request<'_>, how: &Fetch) -> Result<Vec<u8>, FetchError> {
     let agent = agent(request, how)?;
     repeat(request.url, how, |left| attempt(&agent, request, how.limit, left))
+}
+
+/// Fetches the document that `request` asks for into `file`, in place of all that is in it. The
+/// memory that it takes does not depend on the document. Returns its size.
+pub fn download(request: &Request<'_>, how: &Fetch, file: &File) -> Result<u64, FetchError> {
+    let agent = agent(request, how)?;
+    repeat(request.url, how, |left| attempt_download(&agent, request, how.limit, left, file))
 }
 
 /// Tries until one attempt succeeds, or none will.
@@ -326,15 +345,56 @@ fn attempt(
     limit: u64,
     left: Duration,
 ) -> Result<Vec<u8>, Failure> {
-    let mut response = match request.method {
+    let mut response = answer(agent, request, left)?;
+    Ok(response.body_mut().with_config().limit(limit).read_to_vec()?)
+}
+
+fn attempt_download(
+    agent: &Agent,
+    request: &Request<'_>,
+    limit: u64,
+    left: Duration,
+    mut file: &File,
+) -> Result<u64, Failure> {
+    let mut response = answer(agent, request, left)?;
+    let write = |error: io::Error| Failure {
+        kind: Kind::Write,
+        reason: error.to_string(),
+        may_pass: false,
+        retry_after: None,
+    };
+    // What an earlier attempt has left.
+    file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).map_err(write)?;
+    let mut body = response.body_mut().with_config().limit(limit).reader();
+    let mut buffer = vec![0; CHUNK];
+    let mut size = 0;
+    loop {
+        let length = match body.read(&mut buffer) {
+            Ok(0) => return Ok(size),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(ureq::Error::from(error).into()),
+        };
+        file.write_all(&buffer[..length]).map_err(write)?;
+        size += length as u64;
+    }
+}
+
+/// The head of an answer that has what was asked for.
+fn answer(
+    agent: &Agent,
+    request: &Request<'_>,
+    left: Duration,
+) -> Result<ureq::http::Response<ureq::Body>, Failure> {
+    let response = match request.method {
         Method::Get => with_headers(agent.get(request.url), request, left).call()?,
         Method::Put => with_headers(agent.put(request.url), request, left).send_empty()?,
     };
     let status = response.status();
-    if status.is_success() {
-        return Ok(response.body_mut().with_config().limit(limit).read_to_vec()?);
+    match status.is_success() {
+        true => Ok(response),
+        false => Err(Failure::of_status(status.as_u16(), header(&response, "retry-after"))),
     }
-    Err(Failure::of_status(status.as_u16(), header(&response, "retry-after")))
 }
 
 /// One header of an answer, if it is text.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use host::http::{Fetch, FetchError, Method, Proxy, Request, SourcePort, fetch, request};
+use host::http::{Fetch, FetchError, Method, Proxy, Request, SourcePort, download, fetch, request};
 use tempfile::TempDir;
 
 /// What the server does with one connection.
@@ -101,6 +101,32 @@ fn what_may_pass_is_tried_again() {
         assert_eq!(fetch(&url, &how()).unwrap(), b"at last");
         assert_eq!(requests.iter().take(2).count(), 2);
     }
+}
+
+#[test]
+fn a_download_is_the_whole_document_and_nothing_else() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("document");
+    let into = |url: &str, path: &std::path::Path| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        download(&Request::get(url), &how(), &file)
+    };
+    fs::write(&path, "what was there before").unwrap();
+    let half = Reply::Bytes("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf of it".to_owned());
+    let cut = Reply::Bytes("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nmuch longer".to_owned());
+    let (url, _) = serve(vec![cut, half, ok("other")]);
+    assert_eq!(into(&url, &path).unwrap(), 10);
+    assert_eq!(fs::read(&path).unwrap(), b"half of it");
+
+    let (url, _) = serve(vec![ok(&"x".repeat(1001))]);
+    assert!(matches!(into(&url, &path), Err(FetchError::TooLarge { limit: 1000, .. })));
+    let (url, requests) = serve(vec![status("404 Not Found")]);
+    assert!(matches!(into(&url, &path), Err(FetchError::Status { status: 404, .. })));
+    assert_eq!(requests.iter().take(1).count(), 1);
+    let (url, requests) = serve(vec![ok("full")]);
+    let full = into(&url, std::path::Path::new("/dev/full")).unwrap_err();
+    assert!(matches!(full, FetchError::Write { .. }), "{full}");
+    assert_eq!(requests.iter().take(1).count(), 1);
 }
 
 #[test]

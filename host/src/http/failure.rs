@@ -23,6 +23,7 @@ pub(super) enum Kind {
     Range,
     TooLarge(u64),
     Redirects,
+    Write,
     Network,
 }
 
@@ -35,6 +36,7 @@ impl Failure {
             Kind::Range => FetchError::Range { url, reason: self.reason },
             Kind::TooLarge(limit) => FetchError::TooLarge { url, limit },
             Kind::Redirects => FetchError::Redirects { url, most },
+            Kind::Write => FetchError::Write { url, reason: self.reason },
             Kind::Network => FetchError::Network { url, reason: self.reason, attempts },
         }
     }
