@@ -40,6 +40,8 @@ pub struct Config {
     /// `coreos.etcd`, `coreos.etcd2`, `coreos.fleet`, `coreos.locksmith`: settings of a service,
     /// as the environment of a drop-in. At most one entry per unit.
     pub services: Vec<ServiceSettings>,
+    /// `coreos.extensions`, in order.
+    pub extensions: Vec<Extension>,
     /// `coreos.flannel`: the variables of its file.
     pub flannel: Option<ServiceSettings>,
     /// `coreos.update`.
@@ -206,6 +208,35 @@ pub struct Remote {
     pub headers: Vec<(String, String)>,
     /// Where it was written.
     pub span: Span,
+}
+
+/// An entry of `coreos.extensions`: an image that is laid over `/usr` and `/opt`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension {
+    /// `name`: that of its file without `.raw`, and of its release file.
+    pub name: Spanned<String>,
+    /// All of the entry.
+    pub span: Span,
+    /// `source`, `sha256` and `headers`.
+    pub source: ExtensionSource,
+    /// `root_hash` of its verity tree, in lower-case hex; without it blocks are not checked.
+    pub root_hash: Option<Spanned<String>>,
+}
+
+/// Where the image of an extension is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExtensionSource {
+    /// It is fetched when the machine boots.
+    Remote(Remote),
+    /// It is on the machine already.
+    File {
+        /// Absolute, without `.` and `..`.
+        path: String,
+        /// The SHA-256 that it must have, in lower-case hex.
+        sha256: Option<String>,
+        /// Where it was written.
+        span: Span,
+    },
 }
 
 /// `ntp`: the servers that the clock is set by.

@@ -57,8 +57,9 @@ pub mod network;
 pub use address::{Address, NotAnAddress, config_static_addresses};
 pub use bundle::{Bundle, Fetch};
 pub use config::{
-    CaCerts, Command, Config, DropIn, File, Group, KeyForm, KeySource, Mount, Ntp, Password,
-    Remote, Script, Secret, ServiceSettings, Spanned, Swap, Unit, UnitKind, Update, User,
+    CaCerts, Command, Config, DropIn, Extension, ExtensionSource, File, Group, KeyForm, KeySource,
+    Mount, Ntp, Password, Remote, Script, Secret, ServiceSettings, Spanned, Swap, Unit, UnitKind,
+    Update, User,
 };
 pub use document::Document;
 pub use finding::{Finding, Position, Severity, Span, has_errors};

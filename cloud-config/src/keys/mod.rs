@@ -3,6 +3,7 @@
 
 mod clock; // ntp, timezone
 mod etcd;
+mod extension;
 mod file;
 mod fleet;
 mod group;
@@ -151,6 +152,9 @@ const COREOS: Table<Read<Draft>> = Table {
         key("units", unit::SHAPE, "Units of systemd.", units),
         key("etcd", etcd::SHAPE, "Settings of etcd.", etcd::section),
         key("etcd2", etcd::SHAPE, "Settings of etcd.", etcd::section),
+        key("extensions", extension::SHAPE, "Images laid over /usr.", |decoder, entry, draft| {
+            draft.config.extensions.extend(extension::extensions(decoder, entry));
+        }),
         key("fleet", fleet::SHAPE, "Settings of fleet.", |decoder, entry, draft| {
             draft.config.services.extend(fleet::settings(decoder, entry));
         }),
@@ -210,6 +214,8 @@ impl Draft {
         repeated(&mut decoder, "the group", config.groups.iter().map(|group| &group.name));
         let whole = config.write_files.iter().filter(|file| !file.append);
         repeated(&mut decoder, "the file", whole.map(|file| &file.path));
+        let extensions = config.extensions.iter().map(|extension| &extension.name);
+        repeated(&mut decoder, "the extension", extensions);
         let written = config.units.iter().filter(|unit| unit.content.is_some());
         repeated(&mut decoder, "the unit", written.map(|unit| &unit.name));
         (config, decoder.into_findings(Findings::default()))

@@ -12,6 +12,7 @@ const fn ignition(name: &'static str, instead: &'static str) -> OtherKey {
 }
 
 const CONTAINER: &str = "the system is one image: run the program in a container";
+const EXTENSION: &str = "the system is one image: run the program in a container, or make it one of `coreos.extensions`";
 const SERVICE: &str = "write a service under `coreos.units`";
 const NOTHING: &str = "leave it out: it has no meaning here";
 const KEYS: &str = "nobody logs in with a password over the network: give keys";
@@ -78,7 +79,7 @@ pub const PEERS: &[OtherKey] = &[
     ci("package_reboot_if_required", "use `coreos.update`"),
     ci("package_update", CONTAINER),
     ci("package_upgrade", CONTAINER),
-    ci("packages", CONTAINER),
+    ci("packages", EXTENSION),
     ignition("passwd", "list users under `users` and groups under `groups`"),
     ci("password", "give users a hash as `passwd`"),
     ci("phone_home", SERVICE),

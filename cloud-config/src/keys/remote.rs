@@ -1,8 +1,8 @@
-//! `source` of a file: content that is fetched when the machine boots.
+//! `source` of a file or an extension: what is fetched when the machine boots.
 
 use crate::config::Remote;
 use crate::decoder::{Decoder, Read};
-use crate::finding::{Finding, Severity, quoted};
+use crate::finding::{Finding, Severity, Span, quoted};
 use crate::include;
 use crate::outline::{Outline, Shape};
 use crate::syntax::url;
@@ -30,14 +30,7 @@ const SOURCE: Table<Read<Draft>> = Table {
             }
         }),
         key("sha256", Shape::Text, "What the bytes must hash to.", |decoder, entry, source| {
-            let Some(text) = decoder.entry_line(entry) else { return };
-            source.sha256 = include::hex(&text.value);
-            if source.sha256.is_none() {
-                decoder.report(
-                    Finding::error(text.span, "a SHA-256 has 64 hex digits")
-                        .with_hint("`sha256sum FILE` prints it"),
-                );
-            }
+            source.sha256 = sha256(decoder, entry);
         }),
         key("headers", Shape::Names(&Shape::Text), "Of the request.", |d, entry, source| {
             d.secret(entry.value.span);
@@ -66,16 +59,33 @@ pub(super) fn remote(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<Remote>
             None
         }
         (Some(_), None) => {
-            decoder.report(
-                Finding::error(span, "this `source` has no `sha256`: it could be anything")
-                    .with_hint("`curl URI | sha256sum` prints it; the bytes must never change"),
-            );
+            decoder.report(unhashed(span));
             None
         }
     }
 }
 
-fn headers(decoder: &mut Decoder<'_>, entry: &Entry) -> Vec<(String, String)> {
+/// What is said of an address without a hash.
+pub(super) fn unhashed(span: Span) -> Finding {
+    Finding::error(span, "this `source` has no `sha256`: it could be anything")
+        .with_hint("`curl URI | sha256sum` prints it; the bytes must never change")
+}
+
+/// Reads a SHA-256 in hex.
+pub(super) fn sha256(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<String> {
+    let text = decoder.entry_line(entry)?;
+    let sha256 = include::hex(&text.value);
+    if sha256.is_none() {
+        decoder.report(
+            Finding::error(text.span, "a SHA-256 has 64 hex digits")
+                .with_hint("`sha256sum FILE` prints it"),
+        );
+    }
+    sha256
+}
+
+/// Reads the headers of a request.
+pub(super) fn headers(decoder: &mut Decoder<'_>, entry: &Entry) -> Vec<(String, String)> {
     let Data::Mapping(entries) = &entry.value.data else {
         decoder.error(entry.value.span, "`headers` must be a mapping");
         return Vec::new();

@@ -1,6 +1,6 @@
 //! What configurations say when nothing is wrong with them.
 
-use cloud_config::{Command, Document, UnitKind, Values, has_errors};
+use cloud_config::{Command, Document, ExtensionSource, UnitKind, Values, has_errors};
 
 use crate::support::{KEY, config, decode, findings};
 
@@ -277,4 +277,20 @@ fn secrets_are_in_no_finding() {
         }
     }
     assert_eq!(findings("users: [{name: a, passwd: '*'}]"), Vec::<String>::new());
+}
+
+#[test]
+fn an_extension_is_fetched_or_there_already() {
+    let hash = "AB".repeat(32);
+    let config = config(&format!(
+        "coreos:\n  extensions:\n    - {{name: a, source: 'https://h/a.raw', sha256: {hash}, root-hash: {hash}}}\n    \
+         - {{name: b, source: //opt/./b.raw, root_hash: {hash}}}\n"
+    ));
+    let [a, b] = config.extensions.as_slice() else { panic!("{config:?}") };
+    let lower = hash.to_lowercase();
+    assert_eq!(a.root_hash.as_ref().map(|hash| &hash.value), Some(&lower));
+    let ExtensionSource::Remote(remote) = &a.source else { panic!("{a:?}") };
+    assert_eq!((remote.url.as_str(), &remote.sha256), ("https://h/a.raw", &lower));
+    let ExtensionSource::File { path, sha256, .. } = &b.source else { panic!("{b:?}") };
+    assert_eq!((path.as_str(), sha256), ("/opt/b.raw", &None));
 }

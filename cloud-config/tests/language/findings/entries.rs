@@ -106,6 +106,84 @@ fn users() {
 }
 
 #[test]
+fn extensions() {
+    check(&[
+        (
+            "coreos:
+  extensions:
+    - name: tools
+      source: https://example.org/tools.raw
+      sha256: abababababababababababababababababababababababababababababababab
+      root_hash: abababababababababababababababababababababababababababababababab
+      headers: {Authorization: x}
+    - name: local
+      source: /opt/local.raw
+      root_hash: abababababababababababababababababababababababababababababababab
+",
+            &[],
+        ),
+        (
+            "coreos:
+  extensions:
+    - name: tools
+      source: http://$private_ipv4/tools.raw
+      sha256: ABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABAB
+    - name: tools
+      source: /opt/tools.raw
+      root_hash: abababababababababababababababababababababababababababababababab
+",
+            &[
+                "4:15: warning: this extension has no `root_hash`: what is read of it is not checked; `image sysext` prints it; with it the kernel checks every block",
+                "6:13: warning: the extension `tools` is given again: the first is on line 3, the last one counts",
+            ],
+        ),
+        (
+            "coreos:
+  extensions:
+    - source: /opt/a.raw
+    - name: a
+    - name: a.raw
+      source: /opt/a.raw
+    - name: a b
+      source: opt/a.raw
+      sha256: 12
+      root_hash: xy
+      hash: x
+    - name: b
+      source: opt/b.raw
+    - name: c
+      source: http://example.org/c.raw
+    - name: d
+      source: /var/lib/extensions/d.raw
+    - name: e
+      source: /opt/../e.raw
+    - name: f
+      source: /opt/f.raw
+      headers: {X: y}
+    - g
+  extension: []
+",
+            &[
+                "3:7: error: this entry of `extensions` has no `name`",
+                "4:7: error: this entry of `extensions` has no `source`",
+                "5:13: error: `a.raw` is no name of an extension: it is without the end of the file's; did you mean `a`?",
+                "7:13: error: `a b` is no name of an extension: only letters, digits, `-`, `_` and `.` are allowed",
+                "9:15: error: a SHA-256 has 64 hex digits; `sha256sum FILE` prints it",
+                "10:18: error: a root hash has 64 hex digits; `image sysext` prints it beside the SHA-256 of the file",
+                "11:7: error: unknown key `hash` in `extensions`; known are name, source, sha256, root_hash, headers",
+                "13:15: error: `source` does not begin with `http://` or `https://`; write an address, or the absolute path of a file of the machine",
+                "15:15: error: this `source` has no `sha256`: it could be anything; `curl URI | sha256sum` prints it; the bytes must never change",
+                "17:15: error: what is in /var/lib/extensions/ is merged already; keep it elsewhere, such as in /opt, and name it here",
+                "19:15: error: `/opt/../e.raw` is not a file's path: `..` is not allowed; write the path that is meant",
+                "21:15: error: a file is asked for without `headers`",
+                "23:7: error: expected the keys of `extensions`, found a single value; write one `key: value` on each line",
+                "24:3: warning: unknown key `extension` in `coreos`; did you mean `extensions`?",
+            ],
+        ),
+    ]);
+}
+
+#[test]
 fn files() {
     check(&[
         (

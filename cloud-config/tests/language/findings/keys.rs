@@ -78,7 +78,7 @@ storage: {}
 power-state: {}
 ",
         &[
-            "1:1: warning: `packages` of cloud-init is not applied here; the system is one image: run the program in a container (docs/migrating.md)",
+            "1:1: warning: `packages` of cloud-init is not applied here; the system is one image: run the program in a container, or make it one of `coreos.extensions` (docs/migrating.md)",
             "2:1: warning: `bootcmd` of cloud-init is not applied here; write a service with `DefaultDependencies=no` under `coreos.units` (docs/migrating.md)",
             "3:1: warning: `storage` of Ignition is not applied here; list files under `write_files` and file systems under `mounts` (docs/migrating.md)",
             "4:1: warning: `power-state` of cloud-init is not applied here; start `reboot.target` or `poweroff.target` from a service (docs/migrating.md)",
