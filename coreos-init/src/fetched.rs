@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +22,10 @@ use crate::ledger::sha256;
 pub const LIMIT: u64 = 32 << 20;
 /// How long one address may take.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// The most that a download may have: it is written as it comes.
+const DOWNLOAD_LIMIT: u64 = 8 << 30;
+/// How long a download may take: less than a boot that is watched over.
+const DOWNLOAD_DEADLINE: Duration = Duration::from_secs(240);
 /// Where answers are kept, below the root.
 const KEPT: &str = "/var/lib/coreos-init/fetched";
 
@@ -177,12 +181,32 @@ impl<'g> Fetcher<'g> {
 /// # Errors
 /// Why not, in one line without what may be secret in the address.
 pub fn over_http(wanted: &Wanted, roots: &Path) -> Result<Vec<u8>, String> {
-    let headers: Vec<(&str, &str)> =
-        wanted.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let headers = headers(wanted);
     let request = Request { headers: &headers, ..Request::get(&wanted.url) };
     let how =
         Fetch { limit: LIMIT, deadline: DEADLINE, roots: roots.to_path_buf(), ..Fetch::default() };
     host::http::request(&request, &how).map_err(|error| host::error::chain(&error))
+}
+
+/// The same for what does not fit the memory: it is written to `file` as it comes.
+///
+/// # Errors
+/// As of [`over_http`].
+pub fn download(wanted: &Wanted, roots: &Path, file: &fs::File) -> Result<(), String> {
+    let headers = headers(wanted);
+    let request = Request { headers: &headers, ..Request::get(&wanted.url) };
+    let how = Fetch {
+        limit: DOWNLOAD_LIMIT,
+        deadline: DOWNLOAD_DEADLINE,
+        roots: roots.to_path_buf(),
+        ..Fetch::default()
+    };
+    let size = host::http::download(&request, &how, file);
+    size.map(drop).map_err(|error| host::error::chain(&error))
+}
+
+fn headers(wanted: &Wanted) -> Vec<(&str, &str)> {
+    wanted.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 /// A regular file of at most the limit. Links are not followed: a name in the root may lead out
@@ -203,15 +227,31 @@ fn keep(path: &Path, bytes: &[u8]) {
         return;
     }
     if let Some(directory) = path.parent() {
-        let mut builder = fs::DirBuilder::new();
-        let _ = builder.recursive(true).mode(0o700).create(directory);
+        let _ = make_private(directory);
     }
     let _ = host::durable::write(path, bytes, 0o600);
+}
+
+/// Makes a directory right below that of this program, both root's alone; what is above them is
+/// everybody's, also where it is the first boot that makes it.
+pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
+    let own = directory.parent().unwrap_or(directory);
+    if let Some(above) = own.parent() {
+        fs::create_dir_all(above)?;
+    }
+    for path in [own, directory] {
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn want(url: &str, sha256: Option<String>, path: Option<&str>) -> Wanted {
         let path = path.map(str::to_string);
@@ -255,6 +295,11 @@ mod tests {
         assert_eq!(fetch(root.path(), &keys, Ok("1")), Ok("1".to_string()));
         assert_eq!(fetch(root.path(), &keys, Ok("2")), Ok("2".to_string()));
         assert_eq!(fetch(root.path(), &keys, Err("down")), Ok("2".to_string()));
+
+        let mode =
+            |path: &str| fs::metadata(root.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("var"), mode("var/lib")), (0o755, 0o755));
+        assert_eq!((mode("var/lib/coreos-init"), mode(&KEPT[1..])), (0o700, 0o700));
 
         let mut get = |_: &Wanted| Ok(Vec::new());
         let files = root.path();

@@ -11,6 +11,7 @@
 pub mod accounts; // passwd, group and shadow as texts
 pub mod apply; // Plan → a changed root; decides nothing
 pub mod cli; // the commands of a person
+pub mod extension; // images that are laid over /usr
 pub mod fetched; // what a configuration names by its address
 pub mod image; // a machine's disk, looked at as a file
 pub mod initrd; // power-on → mounted root, handed over to the service manager

@@ -7,6 +7,7 @@
 //! The same at boot, in `apply`, `plan` and `try`: only what lies outside differs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
 
 use cloud_config::{
@@ -14,6 +15,7 @@ use cloud_config::{
     has_errors, network,
 };
 
+use crate::extension;
 use crate::fetched::{Fetcher, Files, Wanted};
 use crate::net::{Lease, facts};
 use crate::plan::Context;
@@ -30,6 +32,9 @@ pub trait Outside {
 
     /// The bytes at an address.
     fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String>;
+
+    /// The same, written to a file as they come.
+    fn download(&mut self, wanted: &Wanted, file: &File) -> Result<(), String>;
 }
 
 /// What is known of the machine besides.
@@ -39,6 +44,8 @@ pub struct Machine<'a> {
     pub files: &'a dyn Files,
     /// The root below which is kept what is fetched, if it is.
     pub keep: Option<&'a Path>,
+    /// The root that images of extensions are fetched into, if they are to be there.
+    pub images: Option<&'a Path>,
     /// Variables of the environment that say what `$private_ipv4` and the like are.
     pub overrides: &'a BTreeMap<String, String>,
     /// Addresses that it has whatever the configuration says.
@@ -120,11 +127,19 @@ impl Reading {
                 answers
             }
         };
+        let extensions = match machine.images.filter(|_| !has_errors(&findings)) {
+            Some(root) => {
+                let mut get = |wanted: &Wanted, file: &File| outside.download(wanted, file);
+                extension::prepare(&config, root, &mut get)
+            }
+            None => BTreeMap::new(),
+        };
         let context = Context {
             values: values.map.clone(),
             hostname: found.meta_data.hostname.clone(),
             keys: found.meta_data.public_keys.clone(),
             fetched,
+            extensions,
             machine_id: machine.machine_id.to_string(),
             network: network.to_networkd(),
             ..Context::default()
@@ -208,6 +223,10 @@ mod tests {
             self.0.push(format!("get {}", wanted.url));
             Ok(b"#cloud-config\nhostname: fetched\n".to_vec())
         }
+
+        fn download(&mut self, wanted: &Wanted, _: &File) -> Result<(), String> {
+            self.get(wanted).map(drop)
+        }
     }
 
     #[test]
@@ -242,6 +261,7 @@ network: {version: 2, ethernets: {eth0: {addresses: [10.9.0.5/24]}}}
         let machine = Machine {
             files: &root.path(),
             keep: None,
+            images: None,
             overrides: &BTreeMap::new(),
             fixed: &[],
             machine_id: "0123456789abcdef0123456789abcdef",

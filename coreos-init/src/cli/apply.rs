@@ -6,13 +6,16 @@ use std::path::Path;
 
 use cloud_config::has_errors;
 
-use super::input::{self, Input, InputError};
+use super::input::{self, Input, InputError, Keep};
+use super::trial::{carry_out, on_bus};
 use super::{Streams, Verdict, here};
 use crate::apply::{self, Applied, Outcome, Owners, Root, View, survey};
+use crate::extension;
 use crate::image::ImageError;
 use crate::plan::{Context, Plan, plan};
 use crate::reading::Reading;
-use crate::trial::{self, Recovered, Trial};
+use crate::trial::{self, Recovered, Touched, Trial};
+use crate::verbs::JobOutcome;
 
 /// Why nothing was applied.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +65,7 @@ fn apply(
     let owners = if nix::unistd::geteuid().is_root() { Owners::Set } else { Owners::Skip };
     let root = Root::open(options.root, owners)?;
     end_trial(options, streams)?;
-    let keep = !options.dry_run;
+    let keep = if options.dry_run { Keep::Nothing } else { Keep::All };
     let reading = input::read(&found, options.root, keep, options.overrides, streams);
     if has_errors(&reading.findings) || !reading.failures.is_empty() {
         return Ok(Verdict::No);
@@ -83,9 +86,38 @@ fn apply(
         return Ok(Verdict::Yes);
     }
     let applied = apply::apply(&plan, &root)?;
+    if !applied.has_failures() {
+        extension::forget_others(options.root);
+    }
     say_applied(&applied, streams);
     say_jobs(&plan, streams);
-    Ok(if applied.has_failures() { Verdict::No } else { Verdict::Yes })
+    let merged = options.root != Path::new("/") || merge(&applied, streams);
+    Ok(if applied.has_failures() || !merged { Verdict::No } else { Verdict::Yes })
+}
+
+/// Lets this machine merge its extensions, if they are others now. Whether it did.
+fn merge(applied: &Applied, streams: &mut Streams<'_>) -> bool {
+    let changed = applied.items.iter().filter_map(|item| match item.outcome {
+        Outcome::Written | Outcome::Restored => Some((item.path.as_str(), false)),
+        Outcome::Removed => Some((item.path.as_str(), true)),
+        _ => None,
+    });
+    let merges = Touched::of(changed).merges();
+    if merges.is_empty() {
+        return true;
+    }
+    let failed = match on_bus(async |bus| carry_out(bus, merges).await) {
+        Ok(reports) => reports.into_iter().find_map(|report| match report.outcome {
+            JobOutcome::Failed(why) => Some(why),
+            _ => None,
+        }),
+        Err(error) => Some(host::error::chain(&error)),
+    };
+    match &failed {
+        Some(why) => streams.warn(format_args!("error: the extensions are not merged: {why}")),
+        None => streams.say("merged the extensions"),
+    }
+    failed.is_none()
 }
 
 /// A trial that a root was left in is ended, as its machine would at its next boot. One of this
@@ -156,6 +188,9 @@ fn say_applied(applied: &Applied, streams: &mut Streams<'_>) {
 pub(super) fn say_jobs(plan: &Plan, streams: &mut Streams<'_>) {
     for job in &plan.jobs {
         streams.say(format_args!("on the machine: {} {}", job.verb, job.unit));
+    }
+    for extension in &plan.extensions {
+        streams.say(format_args!("on the machine: merge {}", extension.name));
     }
     for script in &plan.scripts {
         streams.say(format_args!("on the machine: run {script}"));

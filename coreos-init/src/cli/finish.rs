@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Streams, Verdict, verdict_of};
+use crate::extension::merged;
 use crate::report::{JOBS, REPORT, Report, Stages};
 use crate::verbs::{self, JobReport, Jobs};
 
@@ -34,7 +35,10 @@ pub(super) fn run(streams: &mut Streams<'_>) -> Verdict {
         }
     };
     let mut stages = Stages::start("system");
-    match carry_out() {
+    match asked().and_then(|jobs| {
+        report.extensions = merged::look(&jobs.extensions, Path::new("/"));
+        carry_out(&jobs)
+    }) {
         Ok(jobs) => report.jobs = jobs,
         Err(error) => report.failures.push(host::error::chain(&error)),
     }
@@ -52,18 +56,22 @@ pub(super) fn run(streams: &mut Streams<'_>) -> Verdict {
     verdict_of(&report)
 }
 
-fn carry_out() -> Result<Vec<JobReport>, Failure> {
-    let jobs: Jobs = match fs::read(JOBS) {
-        Ok(text) => serde_json::from_slice(&text).map_err(Failure::Damaged)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => Jobs::default(),
-        Err(error) => return Err(Failure::Read(error)),
-    };
-    if jobs == Jobs::default() {
+/// What the initrd has left to be done.
+fn asked() -> Result<Jobs, Failure> {
+    match fs::read(JOBS) {
+        Ok(text) => serde_json::from_slice(&text).map_err(Failure::Damaged),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Jobs::default()),
+        Err(error) => Err(Failure::Read(error)),
+    }
+}
+
+fn carry_out(jobs: &Jobs) -> Result<Vec<JobReport>, Failure> {
+    if jobs.units.is_empty() && jobs.scripts.is_empty() {
         return Ok(Vec::new());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.map_err(Failure::Runtime)?.block_on(async {
         let bus = zbus::Connection::system().await.map_err(verbs::Error::Bus)?;
-        verbs::carry_out(&bus, &jobs, DEADLINE).await
+        verbs::carry_out(&bus, jobs, DEADLINE).await
     })?)
 }

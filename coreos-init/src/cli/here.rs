@@ -1,6 +1,6 @@
 //! This machine, while it runs: what its boot has found out already.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -60,6 +60,10 @@ impl Outside for Here {
 
     fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String> {
         fetched::over_http(wanted, Path::new(host::http::SYSTEM_ROOTS))
+    }
+
+    fn download(&mut self, wanted: &Wanted, file: &File) -> Result<(), String> {
+        fetched::download(wanted, Path::new(host::http::SYSTEM_ROOTS), file)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a command takes its configuration from, and what it makes of it on this side.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -90,19 +91,33 @@ impl Outside for Workstation {
     fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String> {
         fetched::over_http(wanted, Path::new(host::http::SYSTEM_ROOTS))
     }
+
+    fn download(&mut self, wanted: &Wanted, file: &File) -> Result<(), String> {
+        fetched::download(wanted, Path::new(host::http::SYSTEM_ROOTS), file)
+    }
 }
 
-/// Understands a configuration for a root, and shows what is wrong with it. With `keep`, what is
-/// fetched is kept in the root. The machine itself knows its addresses and what its platform
+/// What of the things that are fetched is put into the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// None: only a plan is made.
+    Nothing,
+    /// Images of extensions, which would not fit the memory.
+    Images,
+    /// All, in place of what was kept for another configuration.
+    All,
+}
+
+/// Understands a configuration for a root, and shows what is wrong with it. The machine itself knows its addresses and what its platform
 /// says; any other root is understood as far as a workstation can.
 pub(super) fn read(
     found: &Found,
     root: &Path,
-    keep: bool,
+    keep: Keep,
     overrides: &BTreeMap<String, String>,
     streams: &mut Streams<'_>,
 ) -> Reading {
-    let keep = keep.then_some(root);
+    let keep = (keep, root);
     if root == Path::new("/")
         && let Ok(mut here) = Here::look()
     {
@@ -119,13 +134,14 @@ pub(super) fn read_for(
     overrides: &BTreeMap<String, String>,
     streams: &mut Streams<'_>,
 ) -> Reading {
-    read_with(found, files, None, overrides, &mut Workstation, streams)
+    let keep = (Keep::Nothing, Path::new(""));
+    read_with(found, files, keep, overrides, &mut Workstation, streams)
 }
 
 fn read_with(
     found: &Found,
     files: &dyn Files,
-    keep: Option<&Path>,
+    (keep, root): (Keep, &Path),
     overrides: &BTreeMap<String, String>,
     outside: &mut dyn Outside,
     streams: &mut Streams<'_>,
@@ -134,7 +150,9 @@ fn read_with(
     let machine_id = files.file("/etc/machine-id").unwrap_or_default();
     let machine_id = String::from_utf8_lossy(&machine_id);
     let machine_id = machine_id.trim();
-    let machine = Machine { files, keep, overrides, fixed: &[], machine_id };
+    let (keep, images) =
+        ((keep == Keep::All).then_some(root), (keep != Keep::Nothing).then_some(root));
+    let machine = Machine { files, keep, images, overrides, fixed: &[], machine_id };
     let reading = Reading::new(found, &machine, outside);
     for finding in &reading.findings {
         streams.warn(reading.bundle.render(finding));

@@ -9,7 +9,7 @@ use serde::Serialize;
 use similar::TextDiff;
 
 use super::apply::{ApplyOptions, Failure, plan_for, say_jobs};
-use super::input::{self, Input};
+use super::input::{self, Input, Keep};
 use super::{Streams, Verdict, here};
 use crate::apply::{Before, Change, Owners, Root, View, after, changes};
 use crate::image::DiskImage;
@@ -131,7 +131,7 @@ pub(super) fn show_plan(
 ) -> Result<Verdict, Failure> {
     // Whose a file is counts for everybody who looks.
     let root = Root::open(options.root, Owners::Set)?;
-    let reading = input::read(found, options.root, false, options.overrides, streams);
+    let reading = input::read(found, options.root, Keep::Nothing, options.overrides, streams);
     show(&reading, &root, here::image(options.root).as_ref(), json, streams)
 }
 
@@ -170,8 +170,9 @@ fn shown(plan: &Plan, reading: &Reading, root: &impl View) -> Result<Shown, Fail
     let names = reading.bundle.names();
     let changes = changes.iter().map(|change| ShownChange::new(change, &names));
     let jobs = plan.jobs.iter().map(|job| format!("{} {}", job.verb, job.unit));
+    let merges = plan.extensions.iter().map(|extension| format!("merge {}", extension.name));
     let scripts = plan.scripts.iter().map(|script| format!("run {script}"));
-    Ok(Shown { changes: changes.collect(), jobs: jobs.chain(scripts).collect() })
+    Ok(Shown { changes: changes.collect(), jobs: merges.chain(jobs).chain(scripts).collect() })
 }
 
 impl ShownChange {

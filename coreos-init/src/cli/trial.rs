@@ -22,9 +22,10 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::apply::{ApplyOptions, plan_for};
 use super::here::{self, Here, HereError};
-use super::input::{self, Input};
+use super::input::{self, Input, Keep};
 use super::{Streams, Verdict};
 use crate::apply::{self, Applied, Outcome, Owners, Root};
+use crate::extension::merged;
 use crate::ledger::Trace;
 use crate::plan::Plan;
 use crate::reading::Reading;
@@ -62,7 +63,7 @@ pub enum TrialStep {
 
 /// Why there is no trial.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("only root can do that: try `sudo coreos-init …`")]
     NotRoot,
     #[error(transparent)]
@@ -266,7 +267,7 @@ fn apply_it(trial: &Trial, streams: &mut Streams<'_>) -> Result<Verdict, Failure
     let root = Root::open(Path::new(ROOT), Owners::Set)?;
     let none = std::collections::BTreeMap::new();
     // What was fetched for the configuration of before stays, for the way back.
-    let reading = input::read(&found, Path::new(ROOT), false, &none, streams);
+    let reading = input::read(&found, Path::new(ROOT), Keep::Images, &none, streams);
     if has_errors(&reading.findings) || !reading.failures.is_empty() {
         return Err(Failure::Refused("the configuration is refused".to_string()));
     }
@@ -296,10 +297,18 @@ fn apply_it(trial: &Trial, streams: &mut Streams<'_>) -> Result<Verdict, Failure
         // What is not loaded cannot be stopped, and need not be.
         carry_out(bus, touched.stops()).await?;
         verbs::reload(bus, touched.network).await?;
-        carry_out(bus, touched.starts(&plan, &departure.units)).await
+        let mut reports = carry_out(bus, touched.merges()).await?;
+        reports.extend(carry_out(bus, touched.starts(&plan, &departure.units)).await?);
+        Ok(reports)
     })?;
-    let failed = failures(&applied, &reports);
-    let report = report_of(&here.report, &found, &reading, &plan, applied, reports);
+    let mut failed = failures(&applied, &reports);
+    let mut report = report_of(&here.report, &found, &reading, &plan, applied, reports);
+    report.extensions = merged::look(&plan.extensions, Path::new(ROOT));
+    failed.extend(report.extensions.iter().filter_map(|one| match &one.outcome {
+        merged::Outcome::Failed(why) => Some(format!("extension {}: {why}", one.name)),
+        _ => None,
+    }));
+    report.conclude();
     report.write(Path::new(REPORT))?;
     match failed.is_empty() {
         true => Ok(Verdict::Yes),
@@ -400,6 +409,7 @@ fn take_back(trial: &Trial, departure: &Departure) -> Result<Vec<String>, Failur
     take_name(touched.hostname);
     let returned = on_bus(async |bus| {
         verbs::reload(bus, touched.network).await?;
+        carry_out(bus, touched.merges()).await?;
         let idle = departure.units.iter().filter(|(_, ran)| !**ran).map(|(unit, _)| unit);
         verbs::forget_failures(bus, idle).await?;
         carry_out(bus, touched.returns(&departure.units)).await
@@ -465,18 +475,21 @@ fn conclude(word: &str) {
     let _ = host::durable::write(Path::new(RESULT), word.as_bytes(), 0o600);
 }
 
-async fn carry_out(bus: &zbus::Connection, units: Vec<UnitJob>) -> Result<Vec<JobReport>, Failure> {
+pub(super) async fn carry_out(
+    bus: &zbus::Connection,
+    units: Vec<UnitJob>,
+) -> Result<Vec<JobReport>, Failure> {
     if units.is_empty() {
         return Ok(Vec::new());
     }
-    let jobs = Jobs { units, scripts: Vec::new() };
+    let jobs = Jobs { units, ..Jobs::default() };
     let mut reports = verbs::carry_out(bus, &jobs, DEADLINE).await?;
     // A unit that is not there runs no more.
     reports.retain(|report| report.verb != Verb::Stop || !report.outcome.is_failure());
     Ok(reports)
 }
 
-fn on_bus<T>(
+pub(super) fn on_bus<T>(
     work: impl AsyncFnOnce(&zbus::Connection) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use cloud_config::network;
@@ -18,6 +18,7 @@ use super::console::Console;
 use super::mounts;
 use super::state::{Condition, MOUNT_POINT};
 use crate::apply::{self, Applied, Outcome, Owners, Root};
+use crate::extension;
 use crate::fetched::{self, Wanted};
 use crate::net::{Lease, Uplink, statics_of};
 use crate::plan::{Context, Plan};
@@ -94,6 +95,9 @@ pub(super) fn run(boot: Boot<'_>) {
         }
     }
     report.conclude();
+    if report.status == Status::Provisioned {
+        extension::forget_others(sysroot);
+    }
     if let (Some(found), true) = (&search.found, report.status == Status::Provisioned)
         && let Err(error) = source::save_last(&places.state, found)
     {
@@ -165,6 +169,12 @@ impl Outside for Initrd<'_, '_> {
         self.uplink.up(Need::Net).map_err(|error| chain(&*error))?;
         fetched::over_http(wanted, self.roots)
     }
+
+    fn download(&mut self, wanted: &Wanted, file: &File) -> Result<(), String> {
+        use source::Uplink as _;
+        self.uplink.up(Need::Net).map_err(|error| chain(&*error))?;
+        fetched::download(wanted, self.roots, file)
+    }
 }
 
 /// Understands what was found, asking the network for an address if the configuration needs one
@@ -185,6 +195,7 @@ fn read(
     let machine = Machine {
         files: &sysroot,
         keep: Some(sysroot),
+        images: Some(sysroot),
         // Only a process that a person started has variables in its environment.
         overrides: &BTreeMap::new(),
         fixed: &fixed,
@@ -215,7 +226,7 @@ fn apply_all(sysroot: &Path, reading: &Reading, report: &mut Report) -> Result<J
     report.notes.extend(plan.notes.iter().cloned());
     report.add_applied(applied);
     report.add_uses(&plan, &reading.uses);
-    Ok(Jobs { units: plan.jobs, scripts: plan.scripts })
+    Ok(Jobs { units: plan.jobs, scripts: plan.scripts, extensions: plan.extensions })
 }
 
 fn plan_and_apply(

@@ -4,6 +4,7 @@ use std::fmt;
 
 use cloud_config::{Finding, Span};
 
+use crate::extension::merged::Expected;
 use crate::ledger::{Ledger, Place, Trace};
 use crate::verbs::UnitJob;
 
@@ -20,6 +21,8 @@ pub struct Plan {
     pub jobs: Vec<UnitJob>,
     /// Scripts that it is to run, in order: absolute paths.
     pub scripts: Vec<String>,
+    /// Extensions that are to be merged when it runs.
+    pub extensions: Vec<Expected>,
     /// What the configuration owns when this is done.
     pub owned: Ledger,
     /// What the last configuration owned.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cloud_config::Variable;
 
 use super::{Content, Original, Owner, Skeleton};
+use crate::extension::Prepared;
 use crate::ledger::Ledger;
 
 /// Everything besides the configuration that decides what is done.
@@ -18,6 +19,8 @@ pub struct Context {
     pub keys: Vec<String>,
     /// What was fetched for the configuration, by address; or why it could not be.
     pub fetched: BTreeMap<String, Result<Vec<u8>, String>>,
+    /// The images of extensions that were looked at, by name; or why there is none.
+    pub extensions: BTreeMap<String, Prepared>,
     /// What makes this machine's salts differ from any other's: its id.
     pub machine_id: String,
     /// Files for networkd that the platform's network description became: name and content.

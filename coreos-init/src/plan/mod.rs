@@ -9,6 +9,7 @@ mod action; // what a plan is made of
 mod append; // files that something is added to
 mod block; // a marked part of a file that others write too
 mod context; // what it depends on besides the configuration
+mod extension; // `coreos.extensions`
 mod file; // `write_files`
 mod group; // `groups`
 mod install; // `[Install]`, and the links that enable a unit
@@ -32,6 +33,7 @@ pub(crate) use install::{also, template_of};
 pub use system::{CA_BUNDLE, CA_DEFAULTS};
 
 use crate::accounts::Accounts;
+use crate::extension::merged::Expected;
 use crate::ledger::{Ledger, Trace};
 use crate::verbs::UnitJob;
 
@@ -55,6 +57,7 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
     draft.accounts(config, true);
     draft.keys(config);
     draft.files(config);
+    draft.extensions(config);
     draft.update(config);
     draft.hosts(config);
     draft.environment(config);
@@ -97,6 +100,7 @@ struct Draft<'a> {
     notes: Vec<String>,
     jobs: Vec<UnitJob>,
     scripts: Vec<String>,
+    extensions: Vec<Expected>,
     owned: Ledger,
     /// Home directories of people, before and after.
     homes: BTreeSet<String>,
@@ -129,6 +133,7 @@ impl<'a> Draft<'a> {
             notes: Vec::new(),
             jobs: Vec::new(),
             scripts: Vec::new(),
+            extensions: Vec::new(),
             owned,
             homes: BTreeSet::new(),
             hostname: None,
@@ -246,6 +251,7 @@ impl<'a> Draft<'a> {
             notes: self.notes,
             jobs: self.jobs,
             scripts: self.scripts,
+            extensions: self.extensions,
             owned: self.owned,
             previous: self.context.facts.ledger.clone(),
         }

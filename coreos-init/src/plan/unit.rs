@@ -150,8 +150,19 @@ impl Draft<'_> {
             for problem in links.problems {
                 self.warn(unit.name.span, format!("`{name}` is not fully enabled: {problem}"));
             }
+            // The service manager decides what to start before it can see this unit.
+            let late = self.is_of_extension(&file) && unit.command.is_none();
+            if late && !install.is_empty() {
+                let line = line_of(unit.name.span);
+                self.jobs.push(UnitJob { unit: file.name.clone(), verb: Verb::Start, line });
+            }
             waiting.extend(install.also);
         }
+    }
+
+    fn is_of_extension(&self, file: &UnitFile) -> bool {
+        let known = self.unit_of_extension(file_name(&file.path));
+        known.is_some_and(|known| known.path == file.path)
     }
 
     /// What the service manager is asked for once it runs.
@@ -177,7 +188,8 @@ impl Draft<'_> {
         let template = template_of(name);
         for file in [Some(name), template.as_deref()].into_iter().flatten() {
             let found = self.configured(config, file).or_else(|| {
-                let installed = self.context.facts.units.get(file)?;
+                let installed = self.context.facts.units.get(file);
+                let installed = installed.or_else(|| self.unit_of_extension(file))?;
                 let path = installed.path.clone();
                 Some(UnitFile { name: String::new(), path, texts: vec![installed.text.clone()] })
             });

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use stages::{Stage, Stages};
 
 use crate::apply::{Applied, Item, Outcome};
+use crate::extension::merged::{self, Merged};
 use crate::net::facts;
 use crate::plan::Plan;
 use crate::source::{self, Found, Looked, SourceName};
@@ -55,6 +56,9 @@ pub struct Report {
     pub variables: Vec<Variable>,
     /// What the service manager was asked for.
     pub jobs: Vec<JobReport>,
+    /// What became of the extensions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Merged>,
     /// The stages of the boot.
     pub stages: Vec<Stage>,
     /// The most memory that provisioning used.
@@ -235,7 +239,8 @@ impl Report {
         let failed = !self.failures.is_empty()
             || self.findings.iter().any(|note| note.error)
             || self.items.iter().any(|item| matches!(item.outcome, Outcome::Failed(_)))
-            || self.jobs.iter().any(|job| job.outcome.is_failure());
+            || self.jobs.iter().any(|job| job.outcome.is_failure())
+            || self.extensions.iter().any(|one| matches!(one.outcome, merged::Outcome::Failed(_)));
         self.status = match (failed, &self.configuration) {
             (true, _) => Status::Degraded,
             (false, Some(_)) => Status::Provisioned,

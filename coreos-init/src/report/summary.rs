@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Report, Sight, Source, Status};
 use crate::apply::Outcome;
+use crate::extension::merged::Outcome as Merge;
 use crate::verbs::JobOutcome;
 
 /// How wide the left column is.
@@ -79,6 +80,14 @@ impl Report {
             };
             out.row("units", &format!("{verb} {unit}: {outcome}"));
         }
+        for one in &self.extensions {
+            let outcome = match &one.outcome {
+                Merge::Verified => paint.good("merged, every block checked by its root hash"),
+                Merge::Unverified => paint.good("merged"),
+                Merge::Failed(_) => continue,
+            };
+            out.row("extensions", &format!("{}: {outcome}", one.name));
+        }
         for stage in &self.stages {
             let (name, start, duration) = (&stage.name, stage.start_ms, stage.duration_ms);
             out.row("stages", &format!("{name:<24} {duration:>6} ms, from {start} ms"));
@@ -107,6 +116,11 @@ impl Report {
             if let JobOutcome::Failed(reason) = &job.outcome {
                 let (verb, unit) = (job.verb, &job.unit);
                 lines.push(format!("{verb} {unit}: {reason}; see `journalctl -u {unit}`"));
+            }
+        }
+        for one in &self.extensions {
+            if let Merge::Failed(reason) = &one.outcome {
+                lines.push(format!("extension {}: {reason}", one.name));
             }
         }
         lines

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::plan::{Action, Effect, Plan};
+use crate::extension::{self, merged};
+use crate::plan::{Action, Effect, Plan, parent};
 use crate::verbs::{UnitJob, Verb};
 
 /// Commands are run once and cannot be taken back: a trial leaves them out.
@@ -29,6 +30,8 @@ pub struct Touched {
     pub network: bool,
     /// The machine's name.
     pub hostname: bool,
+    /// Extensions.
+    pub extensions: bool,
 }
 
 impl Touched {
@@ -44,6 +47,7 @@ impl Touched {
         let mut touched = Touched::default();
         for (path, gone) in paths {
             touched.hostname |= path == "/etc/hostname";
+            touched.extensions |= parent(path) == extension::MERGED;
             for (_, reader) in READERS.iter().filter(|(read, _)| path.starts_with(read)) {
                 touched.changed.insert((*reader).to_string());
             }
@@ -88,6 +92,12 @@ impl Touched {
     /// What to ask for before units are read again: what goes is stopped.
     pub fn stops(&self) -> Vec<UnitJob> {
         self.gone.iter().chain(&self.unwanted).map(|unit| job(unit, Verb::Stop)).collect()
+    }
+
+    /// What to ask for before anything is started: units are started with the programs they name.
+    pub fn merges(&self) -> Vec<UnitJob> {
+        let merge = self.extensions.then(|| job(merged::SERVICE, Verb::ReloadOrRestart));
+        merge.into_iter().collect()
     }
 
     /// What to ask for once units are read again; `were` tells which ran before. Units that changed are restarted where they

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::extension::merged::Expected;
 use cloud_config::Command;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct Jobs {
     /// Programs to run once in this boot, in order: absolute paths.
     #[serde(default)]
     pub scripts: Vec<String>,
+    /// Extensions that are to be merged.
+    #[serde(default)]
+    pub extensions: Vec<Expected>,
 }
 
 /// One `command:`.

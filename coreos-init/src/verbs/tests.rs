@@ -111,6 +111,7 @@ fn all_jobs_are_asked_for_before_one_is_waited_for() {
             job("d.service", Verb::Stop),
         ],
         scripts: vec!["/run/coreos-init/script".into()],
+        ..Jobs::default()
     };
     let reports = run(
         &jobs,
@@ -147,6 +148,7 @@ fn a_job_that_outlasts_the_deadline_is_under_way_and_no_failure() {
     let jobs = Jobs {
         units: vec![job("etcd.service", Verb::Start), job("a.service", Verb::Start)],
         scripts: Vec::new(),
+        ..Jobs::default()
     };
     let results = &[("StartUnit etcd.service", "never"), ("StartUnit a.service", "done")];
     let reports = run(&jobs, 2, results, Duration::from_millis(500));
@@ -165,7 +167,11 @@ fn a_manager_that_goes_away_is_an_error() {
     let result = runtime.block_on(async {
         let (server, client) = connect().await;
         drop(server);
-        let jobs = Jobs { units: vec![job("a.service", Verb::Start)], scripts: Vec::new() };
+        let jobs = Jobs {
+            units: vec![job("a.service", Verb::Start)],
+            scripts: Vec::new(),
+            ..Jobs::default()
+        };
         carry_out(&client, &jobs, LONG).await
     });
     assert!(result.is_err());
@@ -173,7 +179,11 @@ fn a_manager_that_goes_away_is_an_error() {
 
 #[test]
 fn jobs_survive_being_stored() {
-    let jobs = Jobs { units: vec![job("a.service", Verb::TryRestart)], scripts: vec!["/x".into()] };
+    let jobs = Jobs {
+        units: vec![job("a.service", Verb::TryRestart)],
+        scripts: vec!["/x".into()],
+        ..Jobs::default()
+    };
     let text = serde_json::to_string(&jobs).unwrap();
     assert!(text.contains("\"try-restart\""));
     assert_eq!(serde_json::from_str::<Jobs>(&text).unwrap(), jobs);

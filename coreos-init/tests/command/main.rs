@@ -2,6 +2,7 @@
 
 mod apply;
 mod crash;
+mod extensions;
 mod fetched;
 mod findings;
 mod image;

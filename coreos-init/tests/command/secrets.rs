@@ -3,7 +3,7 @@
 //! of a node (`trial_on_a_node` in `qemu-tests`).
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use coreos_init::apply::{Owners, Root as Target, apply, survey};
@@ -110,6 +110,10 @@ impl Outside for Nowhere {
     fn get(&mut self, wanted: &Wanted) -> Result<Vec<u8>, String> {
         Err(format!("{} does not answer", host::http::redacted(&wanted.url)))
     }
+
+    fn download(&mut self, wanted: &Wanted, _: &File) -> Result<(), String> {
+        self.get(wanted).map(drop)
+    }
 }
 
 /// The report that a machine makes of it.
@@ -119,7 +123,8 @@ pub(crate) fn report_of(file: &Path) -> Report {
     let nothing = BTreeMap::new();
     let path = root.path();
     let (files, keep, overrides) = (&path, Some(path), &nothing);
-    let machine = Machine { files, keep, overrides, fixed: &[], machine_id: "" };
+    let images = keep;
+    let machine = Machine { files, keep, images, overrides, fixed: &[], machine_id: "" };
     let reading = Reading::new(&found, &machine, &mut Nowhere);
     let mut report = Report::begin(Some(&found), &[]);
     report.failures.extend(reading.failures.iter().cloned());
