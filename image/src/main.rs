@@ -18,12 +18,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, Parser, Subcommand};
 use image::compare::{self, Shown};
 use image::inspect;
-use image::manifest::Manifest;
 use image::pipeline::{self, Outcome, Request};
 use image::progress::{Event, Progress, Style};
 use image::scratch::Cleanup;
 use image::secure_boot::{Keys, keys};
-use image::sysext;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -53,8 +51,8 @@ enum Command {
     Tree(command::tree::TreeArgs),
     /// Write a disc that configures a machine
     ConfigIso(command::config_iso::ConfigIsoArgs),
-    /// Make a system extension of a directory's files
-    Sysext(SysextArgs),
+    /// Make a system extension of a directory's files or of packages
+    Sysext(command::sysext::SysextArgs),
     /// Say what differs between two builds or releases
     Diff(DiffArgs),
     /// Say what is in a disk image, boot image, config disc or root
@@ -106,24 +104,6 @@ struct KeysArgs {
     /// A certificate, PEM or DER, whose programs machines shall run as well
     #[arg(long, value_name = "FILE")]
     trust: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct SysextArgs {
-    /// Its files, below usr and opt
-    directory: PathBuf,
-    /// Its name [default: that of --output without its end]
-    #[arg(long)]
-    name: Option<String>,
-    /// The version of the system that it is for [default: every]
-    #[arg(long)]
-    version: Option<String>,
-    /// What the system is made of; its `id` goes into the extension
-    #[arg(long, value_name = "FILE", default_value = "image/coreos.toml")]
-    manifest: PathBuf,
-    /// The image, NAME.raw
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -194,7 +174,7 @@ fn main() -> ExitCode {
         Command::VerifyBuild(args) => command::verify_build::run(args, style(json), &cleanup),
         Command::Tree(args) => command::tree::run(args, style(json)),
         Command::ConfigIso(args) => command::config_iso::run(&args),
-        Command::Sysext(args) => make_sysext(&args),
+        Command::Sysext(args) => command::sysext::run(&args, style(json)),
         Command::Diff(args) => print_difference(&args),
         Command::Inspect(args) => print_report(&args),
     });
@@ -313,23 +293,6 @@ fn make_keys(args: &KeysArgs) -> Result<(), AnyError> {
         writeln!(out, "{}", path.display())?;
     }
     writeln!(out, "keep PK.key and KEK.key away from the builder: only db.key signs images")?;
-    Ok(())
-}
-
-fn make_sysext(args: &SysextArgs) -> Result<(), AnyError> {
-    let manifest = Manifest::read(&args.manifest)?;
-    let own = args.output.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let identity = sysext::Identity {
-        name: args.name.as_deref().unwrap_or(&own),
-        id: manifest.id.as_str(),
-        version: args.version.as_deref(),
-    };
-    let tree = sysext::tree(&args.directory, &identity)?;
-    let root_hash = sysext::write(&tree, &identity, &args.output)?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", args.output.display())?;
-    writeln!(out, "root hash {root_hash}")?;
-    writeln!(out, "SHA-256 {}", image::digest::of_file(&args.output, |_| ())?)?;
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! System extensions: a tree of files that systemd-sysext lays over `/usr` and `/opt` of a running
 //! machine.
 //!
-//! directory → [`tree`] (only what an extension may hold, and its release file) → EROFS → verity →
-//! one disk image with both partitions
+//! directory, or set of packages ([`packages`]) → [`tree`] (only what an extension may hold, and its
+//! release file) → EROFS → verity → one disk image with both partitions
 //!
 //! Follows the UAPI group's "Extension Images" and Discoverable Partitions Specification. The root
 //! hash is told beside the image; systemd checks it where it is told and can.
+
+pub mod packages; // what of a set of packages the image does not have
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -22,6 +24,11 @@ use crate::erofs;
 use crate::tree::overlay::OverlayError;
 use crate::tree::{Kind, Node, Tree};
 
+/// Type of a root partition for arm64.
+const ROOT_ARM64: Guid = Guid::from_u128(0xb921b045_1df0_41c3_af44_4c6f280d3fae);
+/// Type of its verity partition.
+const VERITY_ARM64: Guid = Guid::from_u128(0xdf3300ce_d69f_4c92_978c_9bfb0f38d820);
+
 /// What an extension may hold.
 const PLACES: [&str; 2] = ["usr", "opt"];
 /// Files that belong to the system and no extension.
@@ -36,6 +43,8 @@ pub struct Identity<'a> {
     pub id: &'a str,
     /// The version of the system that it is for; every version if there is none.
     pub version: Option<&'a str>,
+    /// Debian's name of the processors that it is for.
+    pub architecture: &'a str,
 }
 
 /// Why there is no extension.
@@ -63,10 +72,16 @@ pub enum Error {
         path: String,
     },
     /// There is nothing in it.
-    #[error("{path} has no files below usr or opt")]
+    #[error("{from} has no files below usr or opt")]
     Empty {
         /// The directory.
-        path: PathBuf,
+        from: String,
+    },
+    /// The Discoverable Partitions Specification is not known for these processors.
+    #[error("no extension can be made for {architecture}: amd64 and arm64 are known")]
+    Architecture {
+        /// As the manifest names them.
+        architecture: String,
     },
     /// The file system cannot be made.
     #[error("cannot make the file system")]
@@ -87,15 +102,40 @@ pub enum Error {
     },
 }
 
-/// The files of an extension, with the file that says what it is for.
-pub fn tree(directory: &Path, identity: &Identity<'_>) -> Result<Tree, Error> {
-    let Identity { name, id, version } = identity;
+/// What the processors are called and their partitions have as types.
+#[derive(Debug, Clone, Copy)]
+struct Platform {
+    /// systemd's name.
+    name: &'static str,
+    root: Guid,
+    verity: Guid,
+}
+
+/// What others call the processors that Debian calls so.
+fn platform(architecture: &str) -> Result<Platform, Error> {
+    match architecture {
+        "amd64" => Ok(Platform { name: "x86-64", root: ROOT_TYPE, verity: VERITY_TYPE }),
+        "arm64" => Ok(Platform { name: "arm64", root: ROOT_ARM64, verity: VERITY_ARM64 }),
+        other => Err(Error::Architecture { architecture: other.to_owned() }),
+    }
+}
+
+/// The files of a directory.
+pub fn of_directory(directory: &Path) -> Result<Tree, Error> {
+    let mut tree = Tree::new();
+    tree.lay_over(directory)?;
+    Ok(tree)
+}
+
+/// The files of an extension, with the file that says what it is for. `from` names where they are
+/// from.
+pub fn tree(mut tree: Tree, from: &str, identity: &Identity<'_>) -> Result<Tree, Error> {
+    let Identity { name, id, version, architecture } = identity;
+    let platform = platform(architecture)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
         return Err(Error::Name { name: (*name).to_owned() });
     }
-    let mut tree = Tree::new();
-    tree.lay_over(directory)?;
     for (path, _) in tree.iter() {
         let top = path.split('/').next().unwrap_or_default();
         if !path.is_empty() && !PLACES.contains(&top) {
@@ -106,7 +146,7 @@ pub fn tree(directory: &Path, identity: &Identity<'_>) -> Result<Tree, Error> {
         }
     }
     if !tree.iter().any(|(_, node)| !matches!(node.kind, Kind::Directory)) {
-        return Err(Error::Empty { path: directory.to_owned() });
+        return Err(Error::Empty { from: from.to_owned() });
     }
     let mut release = format!("ID={id}\n");
     if let Some(version) = version {
@@ -115,7 +155,7 @@ pub fn tree(directory: &Path, identity: &Identity<'_>) -> Result<Tree, Error> {
         // Of no use to a system that names another identifier, of every version of this one.
         release.push_str("SYSEXT_LEVEL=1\n");
     }
-    release.push_str("ARCHITECTURE=x86-64\n");
+    release.push_str(&format!("ARCHITECTURE={}\n", platform.name));
     let path = format!("usr/lib/extension-release.d/extension-release.{name}");
     tree.insert(&path, Node::file(0o644, release.into_bytes()))
         .map_err(|source| OverlayError::Tree { path: path.into(), source })?;
@@ -126,6 +166,7 @@ pub fn tree(directory: &Path, identity: &Identity<'_>) -> Result<Tree, Error> {
 /// bytes.
 pub fn write(tree: &Tree, identity: &Identity<'_>, path: &Path) -> Result<RootHash, Error> {
     let failed = |source| Error::Write { path: path.to_owned(), source };
+    let platform = platform(identity.architecture)?;
     let seed = format!("{} {} {}", identity.id, identity.name, identity.version.unwrap_or("any"));
     let options = erofs::Options {
         uuid: *Guid::derive(seed.as_bytes(), "root file system").as_bytes(),
@@ -164,8 +205,8 @@ pub fn write(tree: &Tree, identity: &Identity<'_>, path: &Path) -> Result<RootHa
         file.write_all(&hashes).map_err(failed)?;
         let mut table = Table::new(Guid::derive(&root_hash.0, "disk"), size / SECTOR)?;
         for (number, label, type_guid, guid, at, length) in [
-            (1, "root", ROOT_TYPE, root_hash.root_guid(), root_at, root_size),
-            (2, "root-verity", VERITY_TYPE, root_hash.verity_guid(), verity_at, verity_size),
+            (1, "root", platform.root, root_hash.root_guid(), root_at, root_size),
+            (2, "root-verity", platform.verity, root_hash.verity_guid(), verity_at, verity_size),
         ] {
             table.put(&Partition {
                 number,
@@ -195,7 +236,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
 
-    const IDENTITY: Identity<'_> = Identity { name: "tools", id: "coreos-rs", version: None };
+    const IDENTITY: Identity<'_> =
+        Identity { name: "tools", id: "coreos-rs", version: None, architecture: "amd64" };
 
     fn directory(files: &[&str]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().expect("temporary directory");
@@ -222,7 +264,8 @@ mod tests {
         let to = tempfile::tempdir().expect("temporary directory");
         let path = to.path().join("tools.raw");
         let write = || {
-            let tree = tree(from.path(), &IDENTITY).expect("good");
+            let files = of_directory(from.path()).expect("readable");
+            let tree = tree(files, "tools", &IDENTITY).expect("good");
             write(&tree, &IDENTITY, &path).expect("written")
         };
         let root_hash = write();
@@ -264,7 +307,8 @@ mod tests {
             (&["usr/bin/tool"], "a/b", "\"a/b\" cannot be the name of an extension"),
         ] {
             let from = directory(files);
-            let error = tree(from.path(), &Identity { name, ..IDENTITY }).expect_err(complaint);
+            let files = of_directory(from.path()).expect("readable");
+            let error = tree(files, "it", &Identity { name, ..IDENTITY }).expect_err(complaint);
             assert!(error.to_string().contains(complaint), "{error}");
         }
     }

@@ -96,6 +96,13 @@ impl Index {
         newest.map(Rc::new)
     }
 
+    /// The package of this name in exactly this version.
+    #[must_use]
+    pub fn version(&self, name: &str, version: &str) -> Option<Rc<Candidate>> {
+        let mut all = self.by_name.get(name)?.iter().filter_map(|place| self.read(*place));
+        all.find(|candidate| candidate.version == version).map(Rc::new)
+    }
+
     /// The packages that provide a name in a version that is meant, in the order of the archives.
     #[must_use]
     pub fn providers(&self, wanted: &Relation) -> Vec<Rc<Candidate>> {
@@ -146,7 +153,7 @@ impl Index {
 
 impl Candidate {
     /// Reads a paragraph of an index file; none if it lacks what every package has.
-    fn read(archive: usize, paragraph: Paragraph<'_>) -> Option<Candidate> {
+    pub(crate) fn read(archive: usize, paragraph: Paragraph<'_>) -> Option<Candidate> {
         let fields: HashMap<&str, &str> = paragraph.fields().collect();
         let text = |name: &str| fields.get(name).map(|value| (*value).to_owned());
         let relations = |name: &str| relation::parse(fields.get(name).unwrap_or(&""));

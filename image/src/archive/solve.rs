@@ -8,7 +8,7 @@
 
 use super::index::{Candidate, Index};
 use super::relation::{self, Group, Relation};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// Choices that are tried before it is given up.
@@ -61,6 +61,8 @@ fn did_you_mean(similar: &[String]) -> String {
 #[derive(Clone, Default)]
 struct State {
     taken: BTreeMap<String, Taken>,
+    /// Names of packages that are there in this version, and in no other.
+    there: BTreeSet<String>,
     /// Dependencies still to be looked at, and whose they are.
     open: VecDeque<(String, Group)>,
 }
@@ -95,6 +97,34 @@ pub fn resolve(index: &Index, names: &[String]) -> Result<Vec<Rc<Candidate>>, So
     Ok(state.taken.into_values().map(|taken| taken.package).collect())
 }
 
+/// The packages named and all that they need beside the packages `there`, which stay as they are;
+/// by name.
+pub fn resolve_beside(
+    index: &Index,
+    there: Vec<Rc<Candidate>>,
+    names: &[String],
+) -> Result<Vec<Rc<Candidate>>, SolveError> {
+    let mut solver = Solver { index, tries: 0 };
+    let mut state = State::default();
+    for package in there {
+        state.there.insert(package.name.clone());
+        state.taken.insert(package.name.clone(), Taken { package, parent: None });
+    }
+    for name in names {
+        if state.taken.contains_key(name) {
+            continue;
+        }
+        let package = index.candidate(name).ok_or_else(|| SolveError::Unknown {
+            name: name.clone(),
+            similar: index.similar(name),
+        })?;
+        state.take(&package, None)?;
+    }
+    let State { taken, there, .. } = solver.finish(state)?;
+    let new = taken.into_values().map(|taken| taken.package);
+    Ok(new.filter(|package| !there.contains(&package.name)).collect())
+}
+
 impl Solver<'_> {
     /// Satisfies everything that is open.
     fn finish(&mut self, mut state: State) -> Result<State, SolveError> {
@@ -102,7 +132,8 @@ impl Solver<'_> {
             if state.holds(&group) {
                 continue;
             }
-            let options = self.options(&group);
+            let mut options = self.options(&group);
+            options.retain(|option| !state.there.contains(&option.name));
             if options.is_empty() {
                 return Err(self.missing(&state, &owner, &group));
             }
@@ -148,11 +179,17 @@ impl Solver<'_> {
     }
 
     fn missing(&self, state: &State, owner: &str, group: &[Relation]) -> SolveError {
-        let found = group.iter().map(|relation| match self.index.candidate(&relation.name) {
-            Some(candidate) => {
-                format!("{} is there in version {}", candidate.name, candidate.version)
+        let found = group.iter().map(|relation| {
+            let (name, taken) = (&relation.name, state.taken.get(&relation.name));
+            match (self.index.candidate(name), taken.filter(|_| state.there.contains(name))) {
+                (_, Some(taken)) => {
+                    format!("the image has {name} in version {}", taken.package.version)
+                }
+                (Some(candidate), None) => {
+                    format!("{name} is there in version {}", candidate.version)
+                }
+                (None, None) => format!("there is no {name}"),
             }
-            None => format!("there is no {}", relation.name),
         });
         SolveError::Missing {
             chain: state.chain(owner),
@@ -285,6 +322,36 @@ mod tests {
         ] {
             assert_eq!(solve(&packages, names).unwrap_err().to_string(), message);
         }
+    }
+
+    #[test]
+    fn what_is_there_stays_as_it_is() {
+        let mut index = Index::default();
+        let packages = [
+            ("app", "1", "Depends: lib (>= 1), awk, extra\n"),
+            ("extra", "1", "Depends: lib\n"),
+            ("lib", "2", ""),
+            ("new", "1", "Depends: lib (>= 2)\n"),
+            ("gawk", "1", "Provides: awk\n"),
+            ("rude", "1", "Conflicts: lib\n"),
+        ];
+        let text = packages.iter().map(|(name, version, more)| package(name, version, more));
+        index.add(0, text.collect(), "amd64");
+        let mut base = Index::default();
+        base.add(0, package("lib", "1", "") + &package("mawk", "1", "Provides: awk\n"), "amd64");
+        let solve = |name: &str| {
+            let there = ["lib", "mawk"].map(|name| base.candidate(name).unwrap());
+            let taken = resolve_beside(&index, there.into(), &[name.to_owned()])?;
+            Ok(taken.iter().map(|package| package.name.clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(solve("app"), Ok(vec!["app".to_owned(), "extra".to_owned()]));
+        assert_eq!(solve("lib"), Ok(vec![]));
+        let told = |name: &str| solve(name).map_err(|error: SolveError| error.to_string());
+        assert_eq!(
+            told("new"),
+            Err("new 1 needs lib (>= 2), but the image has lib in version 1".to_owned())
+        );
+        assert_eq!(told("rude"), Err("rude 1 conflicts with lib 1 (lib)".to_owned()));
     }
 
     #[test]

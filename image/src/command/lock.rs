@@ -102,6 +102,6 @@ fn tell(
 }
 
 #[allow(clippy::disallowed_methods, reason = "the day on which signatures are checked")]
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

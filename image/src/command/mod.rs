@@ -3,5 +3,6 @@
 pub(crate) mod config_iso;
 pub(crate) mod export;
 pub(crate) mod lock;
+pub(crate) mod sysext;
 pub(crate) mod tree;
 pub(crate) mod verify_build;

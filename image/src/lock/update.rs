@@ -1,7 +1,8 @@
 //! Writing a lock: what the archives have today, chosen, fetched and looked through.
 
 use super::{Lock, LockError};
-use crate::archive::{self, ArchiveError, Transport, date, signature::Keyring, solve};
+use crate::archive::index::Index;
+use crate::archive::{self, ArchiveError, Origin, Transport, date, signature::Keyring, solve};
 use crate::configure::review::{Finding, Table};
 use crate::deb::control::Control;
 use crate::deb::store::{Store, StoreError};
@@ -88,11 +89,13 @@ fn tell(findings: &[Finding]) -> String {
     )
 }
 
-/// Chooses the packages that a manifest asks for and makes sure that a build can do without their
-/// scripts.
-pub fn update(request: &Request<'_>, progress: &Progress) -> Result<Lock, UpdateError> {
+/// What the archives of a manifest have, as far as it is signed and not older than what the lock saw.
+pub fn read_archives(
+    request: &Request<'_>,
+    transport: &Transport,
+    progress: &Progress,
+) -> Result<(Vec<Origin>, Index), UpdateError> {
     let packages = &request.manifest.packages;
-    let transport = Transport::default();
     let path = request.keyring.to_owned();
     let bytes =
         fs::read(&path).map_err(|source| UpdateError::Keyring { path: path.clone(), source })?;
@@ -117,12 +120,22 @@ pub fn update(request: &Request<'_>, progress: &Progress) -> Result<Lock, Update
         architecture,
         &keyring,
         now,
-        &transport,
+        transport,
         seen,
         &mut |step: &str| stage.detail(step),
     )?;
     let newest = origins.iter().map(|origin| origin.date).max().unwrap_or(0);
     stage.finish(&format!("{} packages, as of {}", index.len(), date::format(newest)));
+    Ok((origins, index))
+}
+
+/// Chooses the packages that a manifest asks for and makes sure that a build can do without their
+/// scripts.
+pub fn update(request: &Request<'_>, progress: &Progress) -> Result<Lock, UpdateError> {
+    let packages = &request.manifest.packages;
+    let architecture = packages.architecture.as_str();
+    let transport = Transport::default();
+    let (origins, index) = read_archives(request, &transport, progress)?;
 
     let stage = progress.stage("choice");
     let asked = super::asked(packages);

@@ -92,12 +92,7 @@ pub fn tree(
     let stage = progress.stage("configure");
     let mut merge = Merge::default();
     for (package, unpacked) in lock.packages.iter().zip(unpacked) {
-        merge.packages.push(Installed {
-            name: package.name.clone(),
-            paths: unpacked.entries.iter().map(|entry| entry.path.clone()).collect(),
-            control: unpacked.control,
-        });
-        merge.entries.push(unpacked.entries);
+        merge.add(package, unpacked);
     }
     for (place, package) in merge.packages.iter().enumerate() {
         for diversion in table.get(&package.name).into_iter().flat_map(|known| &known.diversions) {
@@ -113,6 +108,21 @@ pub fn tree(
         stage.finish(&format!("ran those of {} in a sandbox", ran.join(", ")));
     }
     Ok(from)
+}
+
+/// Unpacks the packages of a lock into a tree that has links already, such as those of a merged
+/// /usr, and configures nothing.
+pub fn lay(
+    lock: &Lock,
+    store: &Store,
+    spool: &Spool,
+    links: Tree,
+) -> Result<(FromTar, Vec<Installed>), UnpackError> {
+    let mut merge = Merge { tree: links, ..Merge::default() };
+    for (package, unpacked) in lock.packages.iter().zip(unpack_all(lock, store, spool, &|_| ())?) {
+        merge.add(package, unpacked);
+    }
+    merge.finish()
 }
 
 /// Unpacks every package, the largest first; the result is in the order of the lock.
@@ -173,6 +183,8 @@ fn unpack(
 /// Packages that are laid over each other.
 #[derive(Default)]
 struct Merge {
+    /// What is there before.
+    tree: Tree,
     packages: Vec<Installed>,
     entries: Vec<Vec<Entry>>,
     /// Where a file stands, and whose file stands in its place.
@@ -180,11 +192,20 @@ struct Merge {
 }
 
 impl Merge {
+    fn add(&mut self, package: &Package, unpacked: Unpacked) {
+        self.packages.push(Installed {
+            name: package.name.clone(),
+            paths: unpacked.entries.iter().map(|entry| entry.path.clone()).collect(),
+            control: unpacked.control,
+        });
+        self.entries.push(unpacked.entries);
+    }
+
     /// Links of directories come first, such as those of a merged /usr, so that what is below
     /// them lands in the right place whatever the order of the packages.
     fn finish(self) -> Result<(FromTar, Vec<Installed>), UnpackError> {
-        let Merge { packages, entries, diversions } = self;
-        let mut from = FromTar { tree: Tree::new(), times: BTreeMap::new() };
+        let Merge { tree, packages, entries, diversions } = self;
+        let mut from = FromTar { tree, times: BTreeMap::new() };
         let mut owners: HashMap<String, usize> = HashMap::new();
         let base = packages.iter().position(|package| package.name == "base-files");
         let mut order: Vec<usize> = (0..packages.len()).collect();

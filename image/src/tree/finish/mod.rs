@@ -96,6 +96,14 @@ pub fn root_tree(request: &Request<'_>) -> Result<RootTree, FinishError> {
     })
 }
 
+/// The files of packages that stay in an image, without what the project adds.
+pub fn remaining(packages: &FromTar, manifest: &Manifest) -> Result<Tree, FinishError> {
+    let mut tree = packages.tree.clone();
+    let mut database = Database::read(&tree)?;
+    removal::apply(&mut tree, &mut database, &manifest.remove);
+    Ok(tree)
+}
+
 /// The tree with an empty bill.
 fn finish(request: &Request<'_>) -> Result<RootTree, FinishError> {
     let manifest = request.manifest;
