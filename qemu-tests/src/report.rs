@@ -50,12 +50,23 @@ impl Report {
                 lines.push(format!("{} {}: {reason}", text(job, "verb"), text(job, "unit")));
             }
         }
+        for extension in self.list("extensions") {
+            if let Some(reason) = failure(extension) {
+                lines.push(format!("extension {}: {reason}", text(extension, "name")));
+            }
+        }
         lines
     }
 
     /// What is doubtful in the config, one line each.
     pub fn warnings(&self) -> Vec<String> {
         self.list("findings").filter(|one| one["error"] == false).map(finding).collect()
+    }
+
+    /// What became of a system extension: `verified`, `unverified`, or why it is not merged.
+    pub fn extension(&self, name: &str) -> Option<&str> {
+        let found = self.list("extensions").find(|one| text(one, "name") == name)?;
+        failure(found).or_else(|| found["outcome"].as_str())
     }
 
     /// What was done and noticed, as a table for a person.

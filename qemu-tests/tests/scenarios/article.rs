@@ -20,10 +20,27 @@ pub(crate) fn hardware(
     label: Label,
     more: &str,
 ) -> Result<(Hardware, Discovery)> {
+    hardware_with(lab, name, label, more, |_| Ok(String::new()))
+}
+
+/// The same with `inside` at the end of what it has below `coreos`.
+pub(crate) fn hardware_with(
+    lab: &Lab,
+    name: &str,
+    label: Label,
+    more: &str,
+    inside: impl FnOnce(&Hardware) -> Result<String>,
+) -> Result<(Hardware, Discovery)> {
     let hardware = lab.hardware(name)?;
     let discovery = Discovery::start(hardware.folder())?;
-    let config = config(&hardware, &discovery, more);
+    let inside = inside(&hardware)?;
+    let config = with_inside(&config(&hardware, &discovery, more), &inside);
     Ok((lab.insert(hardware, &config, name, label)?, discovery))
+}
+
+/// A config with more below `coreos`.
+pub(crate) fn with_inside(config: &str, inside: &str) -> String {
+    config.replacen("    coreos:\n", &format!("    coreos:\n{inside}"), 1)
 }
 
 /// The article's config for a machine, and `more` at its end.

@@ -60,9 +60,15 @@ impl Lab {
 
     /// Runs the image builder, as somebody would in this checkout.
     pub(crate) fn image(&self, arguments: &[&str]) -> Result<()> {
+        self.image_tells(arguments).map(drop)
+    }
+
+    /// The same, and what it prints.
+    pub(crate) fn image_tells(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(self.workspace.program("image")?);
         command.args(arguments).current_dir(self.workspace.root());
-        child::run(command, BUILD).map(drop)
+        let told = child::run(command, BUILD)?;
+        Ok(String::from_utf8_lossy(&told).into_owned())
     }
 
     /// A fresh machine with another image on its disk.

@@ -15,6 +15,7 @@ mod dhcp;
 mod discovery; // a discovery service on the host
 mod document; // on the host, for a machine to fetch
 mod evening; // the article's: a web server on three machines, and what happens to those
+mod extension; // of the system, made of packages
 mod flipped_byte;
 mod frontends; // who asks it all the time
 mod in_turn; // the same evening on machines, which then take a release one after the other

@@ -1,5 +1,5 @@
-//! A config drive with a fixed address, as for platforms without DHCP; then a
-//! second boot without the drive.
+//! A config drive with a fixed address, as for platforms without DHCP, and with a
+//! system extension; then a second boot without the drive.
 
 use std::net::Ipv4Addr;
 
@@ -8,6 +8,7 @@ use qemu_tests::provisioning;
 
 use crate::article;
 use crate::checks::{Checks, Outcome};
+use crate::extension::Extension;
 use crate::lab::{BOOT, Lab, SETTLE};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 50);
@@ -40,11 +41,18 @@ const SAME: [&str; 4] = [
 
 pub(crate) fn run(lab: &Lab) -> Outcome {
     let mut checks = Checks::default();
-    let (hardware, discovery) = article::hardware(lab, "static", Label::ConfigDrive, NETWORK)?;
+    let mut served = None;
+    let (hardware, discovery) =
+        article::hardware_with(lab, "static", Label::ConfigDrive, NETWORK, |hardware| {
+            let tools = Extension::serve(lab, hardware.folder())?;
+            Ok(served.insert(tools).entry("        "))
+        })?;
+    let tools = served.ok_or("there is no extension")?;
     let machine = hardware.address(ADDRESS).boot(None)?;
     let report = provisioning::wait(&machine, BOOT)?.report;
     article::check_report(&report, &mut checks, "disc");
     article::check(&machine, &mut checks, ADDRESS)?;
+    tools.check(&machine, &report, &mut checks);
     let leased = machine.read("ip -4 -brief address")?;
     checks.holds("no address is leased", !leased.contains("10.0.2.15"), &leased);
     let unit = machine.read("cat /etc/systemd/network/00-static.network");
@@ -62,6 +70,8 @@ pub(crate) fn run(lab: &Lab) -> Outcome {
     let tried = machine.read("sudo coreos-init try /tmp/tried.yaml --confirm-within 1h")?;
     checks.holds("a trial begins", tried.contains("unless you say"), &tried);
     checks.equal("what is tried", machine.read("cat /etc/tried"), "10.0.2.50");
+    let gone = machine.read("command -v jq || echo gone");
+    checks.equal("an extension that is tried without", gone, "gone");
     machine.read("sudo sync")?;
 
     // Neither the drive nor the discovery service is there the second time,
@@ -79,7 +89,9 @@ pub(crate) fn run(lab: &Lab) -> Outcome {
     for (one, before) in SAME.iter().zip(before) {
         checks.equal(&format!("`{one}` after the second boot"), machine.read(one), before);
     }
+    tools.check(&machine, &report, &mut checks);
     checks.contains("disks", machine.read("lsblk --nodeps --output SERIAL"), "disk1");
+    tools.damage(&machine, &mut checks)?;
     machine.power_off(SETTLE)?;
     checks.finish()
 }
