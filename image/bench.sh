@@ -49,6 +49,10 @@ if command -v mmdebstrap mkfs.erofs >/dev/null; then
     mkdir "$work/archive"
     cp -l "$work"/cache/debs/*.deb "$work/archive/"
     (cd "$work/archive" && dpkg-scanpackages . 2>/dev/null >Packages)
+    # By the name of the suite mmdebstrap finds what is essential.
+    printf 'Suite: trixie\nCodename: trixie\nDate: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n %s %s Packages\n' \
+        "$(sha256sum <"$work/archive/Packages" | cut -d' ' -f1)" "$(stat -c %s "$work/archive/Packages")" \
+        >"$work/archive/Release"
     names=$(sed -n 's/^asked = \[\(.*\)\]/\1/p' image/coreos.lock | tr -d '" ')
     peer() {
         set -e
@@ -61,7 +65,7 @@ if command -v mmdebstrap mkfs.erofs >/dev/null; then
     export -f peer
     export work names
     measure "mmdebstrap and mkfs.erofs" bash -c peer
-    paste -d' ' "$work/image_build,_full" "$work/mmdebstrap_and_mkfs.erofs" |
+    [ ! -s "$work/mmdebstrap_and_mkfs.erofs" ] || paste -d' ' "$work/image_build,_full" "$work/mmdebstrap_and_mkfs.erofs" |
         awk '{ printf "mmdebstrap and mkfs.erofs take %.1f times as long and %.1f times the CPU of a full build, without disk, UKI and verity\n", $3 / $1, $4 / $2 }'
 fi
 
