@@ -24,6 +24,8 @@ cd "$work"
 "$programs/channels" publish security --no-packs >>log
 "$programs/channels" publish "$release" --patch-from 0.0.1 >>log
 version=$(basename "$release"/coreos_*.root .root)
+# What was written until here is not to be waited for.
+sync
 for how in "" unpatched; do
     "$programs/examples/apply-bench" repository repository/metadata/1.root.json security "${version#coreos_}" $how
 done
