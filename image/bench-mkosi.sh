@@ -21,7 +21,7 @@ inside() { # COMMAND…
         cd "$root"
         pivot_root . .
         umount -l .
-        cd /work
+        cd /bench
         exec "$@"' sh "$PWD/$peer" "$@"
 }
 
@@ -45,30 +45,30 @@ fi
 cp /etc/resolv.conf "$peer/etc/resolv.conf"
 
 # What the last run left, but for the packages that it fetched.
-rm -rf "$peer"/work/{mkosi.*,out,cache,space}
-mkdir -p "$peer"/work/{mkosi.repart,mkosi.extra/etc,mkosi.sandbox/etc/apt/sources.list.d,out,packages,cache,space}
+rm -rf "$peer"/bench/{mkosi.*,out,cache,space}
+mkdir -p "$peer"/bench/{mkosi.repart,mkosi.extra/etc,mkosi.sandbox/etc/apt/sources.list.d,out,packages,cache,space}
 # Its own list names an archive of debugging symbols, which mirrors do not have.
 for suites in "debian trixie trixie-updates" "debian-security trixie-security"; do
     printf 'Types: deb\nURIs: http://deb.debian.org/%s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n' \
         "${suites%% *}" "${suites#* }"
-done >"$peer/work/mkosi.sandbox/etc/apt/sources.list.d/mkosi.sources"
+done >"$peer/bench/mkosi.sandbox/etc/apt/sources.list.d/mkosi.sources"
 {
     printf '[Distribution]\nDistribution=debian\nRelease=trixie\n'
-    printf '[Output]\nFormat=disk\nOutputDirectory=/work/out\nManifestFormat=json\n'
-    printf '[Build]\nBuildSources=\nPackageCacheDirectory=/work/packages\nCacheDirectory=/work/cache\nWorkspaceDirectory=/work/space\n'
+    printf '[Output]\nFormat=disk\nOutputDirectory=/bench/out\nManifestFormat=json\n'
+    printf '[Build]\nBuildSources=\nPackageCacheDirectory=/bench/packages\nCacheDirectory=/bench/cache\nWorkspaceDirectory=/bench/space\n'
     printf '[Content]\nBootable=yes\nBootloader=systemd-boot\nPackages=\n'
     sed -n 's/^asked = \[\(.*\)\]/\1/p' image/coreos.lock | tr -d '" ' | tr ',' '\n' | sed 's/^/    /'
-} >"$peer/work/mkosi.conf"
+} >"$peer/bench/mkosi.conf"
 printf '[Partition]\nType=esp\nFormat=vfat\nCopyFiles=/efi:/\nCopyFiles=/boot:/\nSizeMinBytes=256M\nSizeMaxBytes=256M\n' \
-    >"$peer/work/mkosi.repart/00-esp.conf"
+    >"$peer/bench/mkosi.repart/00-esp.conf"
 printf '[Partition]\nType=root\nFormat=erofs\nCopyFiles=/\nVerity=data\nVerityMatchKey=root\nMinimize=best\n' \
-    >"$peer/work/mkosi.repart/10-root.conf"
+    >"$peer/bench/mkosi.repart/10-root.conf"
 printf '[Partition]\nType=root-verity\nVerity=hash\nVerityMatchKey=root\nMinimize=best\n' \
-    >"$peer/work/mkosi.repart/20-verity.conf"
+    >"$peer/bench/mkosi.repart/20-verity.conf"
 
 export peer
 export -f inside
-echo one >"$peer/work/mkosi.extra/etc/changed"
+echo one >"$peer/bench/mkosi.extra/etc/changed"
 if ! inside mkosi --incremental=yes -ff build >"$work/log" 2>&1; then
     tail -5 "$work/log"
     not_compared "mkosi failed"
@@ -76,14 +76,14 @@ fi
 version=$(inside mkosi --version)
 # Of the lock's packages, those that its image has in the same version.
 same=$(sed -n 's/^name = "\(.*\)"/\1/p; s/^version = "\(.*\)"/\1/p' image/coreos.lock | paste -sd' \n' |
-    sort | comm -12 - <(tr -d ' \n' <"$peer/work/out/image.manifest" | tr '{' '\n' |
+    sort | comm -12 - <(tr -d ' \n' <"$peer/bench/out/image.manifest" | tr '{' '\n' |
         sed -n 's/.*"name":"\([^"]*\)".*"version":"\([^"]*\)".*/\1 \2/p' | sort) | wc -l)
 echo "$version of Debian 13; $same of $(grep -c '^\[\[package\]\]' image/coreos.lock) packages of the lock are in its image in the same version"
 
-echo two >"$peer/work/mkosi.extra/etc/changed"
+echo two >"$peer/bench/mkosi.extra/etc/changed"
 measure "mkosi, one file changed" bash -c 'inside mkosi --cache-only=always --incremental=yes --force build'
 measure "mkosi, full" bash -c 'inside mkosi --cache-only=always --force build'
-rm -rf "$peer"/work/{out,cache,space}
+rm -rf "$peer"/bench/{out,cache,space}
 
 ratio() { # NAME OF-IMAGE OF-MKOSI
     local ours theirs

@@ -108,8 +108,9 @@ pub(super) enum Keep {
     All,
 }
 
-/// Understands a configuration for a root, and shows what is wrong with it. The machine itself knows its addresses and what its platform
-/// says; any other root is understood as far as a workstation can.
+/// Understands a configuration for a root, and shows what is wrong with it. The machine itself
+/// knows its addresses and what its platform says; any other root is understood as far as a
+/// workstation can.
 pub(super) fn read(
     found: &Found,
     root: &Path,

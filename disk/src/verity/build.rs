@@ -172,16 +172,10 @@ impl<'a, W: Write + Seek> Builder<'a, W> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tree::tests::block;
     use super::*;
     use crate::guid::Guid;
     use std::io::Cursor;
-
-    /// Data whose blocks all differ, as a function of their number.
-    fn block(index: u64) -> [u8; BLOCK as usize] {
-        let mut block = [index as u8; BLOCK as usize];
-        block[..8].copy_from_slice(&index.to_le_bytes());
-        block
-    }
 
     #[test]
     fn what_an_earlier_build_knows_changes_nothing_of_the_tree() {

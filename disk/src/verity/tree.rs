@@ -126,14 +126,14 @@ pub fn check(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::build;
     use super::*;
     use crate::guid::Guid;
     use std::io::Cursor;
 
     /// Data whose blocks all differ, as a function of their number.
-    fn block(index: u64) -> [u8; BLOCK as usize] {
+    pub(in super::super) fn block(index: u64) -> [u8; BLOCK as usize] {
         let mut block = [index as u8; BLOCK as usize];
         block[..8].copy_from_slice(&index.to_le_bytes());
         block

@@ -83,16 +83,7 @@ struct Solver<'a> {
 pub fn resolve(index: &Index, names: &[String]) -> Result<Vec<Rc<Candidate>>, SolveError> {
     let mut solver = Solver { index, tries: 0 };
     let mut state = State::default();
-    for name in index.essential().iter().chain(names) {
-        if state.taken.contains_key(name) {
-            continue;
-        }
-        let package = index.candidate(name).ok_or_else(|| SolveError::Unknown {
-            name: name.clone(),
-            similar: index.similar(name),
-        })?;
-        state.take(&package, None)?;
-    }
+    take_named(&mut state, index, index.essential().iter().chain(names))?;
     let state = solver.finish(state)?;
     Ok(state.taken.into_values().map(|taken| taken.package).collect())
 }
@@ -110,6 +101,18 @@ pub fn resolve_beside(
         state.there.insert(package.name.clone());
         state.taken.insert(package.name.clone(), Taken { package, parent: None });
     }
+    take_named(&mut state, index, names)?;
+    let State { taken, there, .. } = solver.finish(state)?;
+    let new = taken.into_values().map(|taken| taken.package);
+    Ok(new.filter(|package| !there.contains(&package.name)).collect())
+}
+
+/// Takes what is asked for by name.
+fn take_named<'n>(
+    state: &mut State,
+    index: &Index,
+    names: impl IntoIterator<Item = &'n String>,
+) -> Result<(), SolveError> {
     for name in names {
         if state.taken.contains_key(name) {
             continue;
@@ -120,9 +123,7 @@ pub fn resolve_beside(
         })?;
         state.take(&package, None)?;
     }
-    let State { taken, there, .. } = solver.finish(state)?;
-    let new = taken.into_values().map(|taken| taken.package);
-    Ok(new.filter(|package| !there.contains(&package.name)).collect())
+    Ok(())
 }
 
 impl Solver<'_> {
