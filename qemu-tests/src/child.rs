@@ -6,10 +6,11 @@
 #![allow(unsafe_code)]
 
 use std::io::{self, Read};
+use std::mem;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// How much of a failed program's messages goes into the error.
 const MESSAGE_LIMIT: usize = 2000;
+
+/// How many characters of a command line go into an error.
+const WORDS_LIMIT: usize = 200;
 
 /// The Debian packages of the programs that are called here.
 const PACKAGES: [(&str, &str); 12] = [
@@ -45,7 +49,6 @@ const PACKAGES: [(&str, &str); 12] = [
 /// A running process, killed and reaped when dropped.
 #[derive(Debug)]
 pub struct Child {
-    program: String,
     process: std::process::Child,
 }
 
@@ -55,7 +58,7 @@ impl Child {
     pub fn start(command: Command) -> Result<Self> {
         let program = program_of(&command);
         match start_in_keeper(command) {
-            Ok(process) => Ok(Self { program, process }),
+            Ok(process) => Ok(Self { process }),
             Err(source) if source.kind() == io::ErrorKind::NotFound => {
                 Err(missing(program, source))
             }
@@ -103,11 +106,13 @@ impl Drop for Child {
 pub fn output(mut command: Command, limit: Duration) -> Result<Output> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let deadline = Deadline::after(limit);
+    let words = words_of(&command);
     let mut child = Child::start(command)?;
     let stdout = collect(child.process.stdout.take());
     let stderr = collect(child.process.stderr.take());
     let Some(status) = child.wait(deadline) else {
-        return Err(Error::Slow { program: child.program.clone(), limit });
+        let message = tail_of(&[stdout.so_far(), stderr.so_far()].concat());
+        return Err(Error::Slow { command: words, limit, message });
     };
     Ok(Output { status, stdout: stdout.join(), stderr: stderr.join() })
 }
@@ -133,6 +138,19 @@ fn program_of(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
 }
 
+/// The command line; of a long one the end, which tells it from others of the same program.
+fn words_of(command: &Command) -> String {
+    let mut words = vec![program_of(command)];
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
+    let line = words.join(" ");
+    let surplus = line.chars().count().saturating_sub(WORDS_LIMIT);
+    if surplus == 0 {
+        return line;
+    }
+    let end: String = line.chars().skip(surplus).collect();
+    format!("{} …{end}", words[0])
+}
+
 fn missing(program: String, source: io::Error) -> Error {
     match PACKAGES.iter().find(|(name, _)| *name == program) {
         Some((_, package)) => Error::Missing { program, package },
@@ -141,23 +159,38 @@ fn missing(program: String, source: io::Error) -> Error {
 }
 
 /// A thread that reads a pipe to its end.
-struct Collector(Option<thread::JoinHandle<Vec<u8>>>);
+struct Collector {
+    read: Arc<Mutex<Vec<u8>>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
 
 impl Collector {
-    fn join(self) -> Vec<u8> {
-        self.0.and_then(|thread| thread.join().ok()).unwrap_or_default()
+    /// What has come, without waiting for the end.
+    fn so_far(&self) -> Vec<u8> {
+        mem::take(&mut self.read.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn join(mut self) -> Vec<u8> {
+        // The thread does not panic.
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+        self.so_far()
     }
 }
 
 fn collect(pipe: Option<impl Read + Send + 'static>) -> Collector {
-    Collector(pipe.map(|mut pipe| {
+    let read = Arc::<Mutex<Vec<u8>>>::default();
+    let thread = pipe.map(|mut pipe| {
+        let read = Arc::clone(&read);
         thread::spawn(move || {
-            let mut bytes = Vec::new();
+            let mut chunk = [0; 8192];
             // A broken pipe ends the text like its end does.
-            let _ = pipe.read_to_end(&mut bytes);
-            bytes
+            while let Ok(length @ 1..) = pipe.read(&mut chunk) {
+                let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+                read.extend_from_slice(&chunk[..length]);
+            }
         })
-    }))
+    });
+    Collector { read, thread }
 }
 
 type Answer = io::Result<std::process::Child>;
@@ -234,8 +267,19 @@ mod tests {
 
     #[test]
     fn a_program_that_does_not_end_is_ended() {
-        let error = output(shell("exec sleep 1000"), Duration::from_millis(50)).unwrap_err();
-        assert!(matches!(error, Error::Slow { .. }), "{error}");
+        // A child of its own keeps the pipe open and is not waited for.
+        let script = "echo begun; sleep 5 & exec sleep 1000";
+        let error = output(shell(script), Duration::from_secs(1)).unwrap_err();
+        let told = format!("`sh -c {script}` did not end within 1 s: begun");
+        assert_eq!(error.to_string(), told);
+    }
+
+    #[test]
+    fn of_a_long_command_line_the_end_is_told() {
+        let long = shell(&format!("{}; the end", "x".repeat(300)));
+        let told = words_of(&long);
+        assert!(told.starts_with("sh …xxx") && told.ends_with("xxx; the end"), "{told}");
+        assert_eq!(words_of(&shell("true")), "sh -c true");
     }
 
     #[test]

@@ -86,12 +86,14 @@ pub enum Error {
         message: String,
     },
     /// A program of the host did not end in time and was ended.
-    #[error("`{program}` did not end within {} s", limit.as_secs())]
+    #[error("`{command}` did not end within {} s: {message}", limit.as_secs())]
     Slow {
-        /// The program.
-        program: String,
+        /// The command line, or the end of a long one.
+        command: String,
         /// How long was waited.
         limit: Duration,
+        /// What it had printed by then, the end of it.
+        message: String,
     },
     /// A file of the machine could not be read or written.
     #[error("cannot {doing} {path}")]
