@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cloud_config::{Config, Include};
-use host::http::{Fetch, Request};
+use host::http::{Fetch, FetchError, Request};
 
 use crate::ledger::sha256;
 
@@ -188,10 +188,11 @@ pub fn over_http(wanted: &Wanted, roots: &Path) -> Result<Vec<u8>, String> {
     host::http::request(&request, &how).map_err(|error| host::error::chain(&error))
 }
 
-/// The same for what does not fit the memory: it is written to `file` as it comes.
+/// The same for what does not fit the memory: it is written to `file` as it comes, behind what is
+/// there from an earlier time.
 ///
 /// # Errors
-/// As of [`over_http`].
+/// As of [`over_http`]. What has come stays in the file, unless the disk is full.
 pub fn download(wanted: &Wanted, roots: &Path, file: &fs::File) -> Result<(), String> {
     let headers = headers(wanted);
     let request = Request { headers: &headers, ..Request::get(&wanted.url) };
@@ -202,6 +203,10 @@ pub fn download(wanted: &Wanted, roots: &Path, file: &fs::File) -> Result<(), St
         ..Fetch::default()
     };
     let size = host::http::download(&request, &how, file);
+    if let Err(FetchError::Write { .. }) = size {
+        // It would take its space for nothing. What cannot be emptied is removed as well.
+        let _ = file.set_len(0);
+    }
     size.map(drop).map_err(|error| host::error::chain(&error))
 }
 

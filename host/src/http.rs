@@ -216,8 +216,10 @@ pub fn request(request: &Request<'_>, how: &Fetch) -> Result<Vec<u8>, FetchError
     repeat(request.url, how, |left| attempt(&agent, request, how.limit, left))
 }
 
-/// Fetches the document that `request` asks for into `file`, in place of all that is in it. The
-/// memory that it takes does not depend on the document. Returns its size.
+/// Fetches the document that `request` asks for into `file`. What is in the file counts as the
+/// document's beginning, and only the rest is asked for; who cannot know whether it is one checks
+/// the whole, and empties the file. What has come stays in it when the rest fails. The memory that
+/// it takes does not depend on the document. Returns the document's size.
 pub fn download(request: &Request<'_>, how: &Fetch, file: &File) -> Result<u64, FetchError> {
     let agent = agent(request, how)?;
     repeat(request.url, how, |left| attempt_download(&agent, request, how.limit, left, file))
@@ -356,24 +358,58 @@ fn attempt_download(
     left: Duration,
     mut file: &File,
 ) -> Result<u64, Failure> {
-    let mut response = answer(agent, request, left)?;
     let write = |error: io::Error| Failure {
         kind: Kind::Write,
         reason: error.to_string(),
         may_pass: false,
         retry_after: None,
     };
-    // What an earlier attempt has left.
-    file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).map_err(write)?;
-    let mut body = response.body_mut().with_config().limit(limit).reader();
+    let have = file.seek(SeekFrom::End(0)).map_err(write)?;
+    let range = format!("bytes={have}-");
+    let mut headers = request.headers.to_vec();
+    if have > 0 {
+        headers.push(("range", &range));
+    }
+    let start_over = || file.set_len(0).and_then(|()| (&*file).rewind()).map_err(write);
+    let mut response = match answer(agent, &Request { headers: &headers, ..request.clone() }, left)
+    {
+        // The file has all of the document already, or more than there is.
+        Err(Failure { kind: Kind::Status(416), .. }) if have > 0 => {
+            start_over()?;
+            answer(agent, request, left)?
+        }
+        other => other?,
+    };
+    let mut size = have;
+    let begins = format!("bytes {have}-");
+    let given = header(&response, "content-range").unwrap_or_default();
+    match response.status().as_u16() {
+        206 if have > 0 && given.starts_with(&begins) => {}
+        206 => {
+            let reason = format!("the server gave {given:?} instead of what follows byte {have}");
+            return Err(Failure { kind: Kind::Range, reason, may_pass: false, retry_after: None });
+        }
+        // It gives the whole of it.
+        _ => {
+            start_over()?;
+            size = 0;
+        }
+    }
+    let rest = limit.saturating_sub(size);
+    let mut body = response.body_mut().with_config().limit(rest).reader();
     let mut buffer = vec![0; CHUNK];
-    let mut size = 0;
     loop {
         let length = match body.read(&mut buffer) {
             Ok(0) => return Ok(size),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ureq::Error::from(error).into()),
+            Err(error) => {
+                let mut failure = Failure::from(ureq::Error::from(error));
+                if let Kind::TooLarge(most) = &mut failure.kind {
+                    *most = limit;
+                }
+                return Err(failure);
+            }
         };
         file.write_all(&buffer[..length]).map_err(write)?;
         size += length as u64;

@@ -129,6 +129,76 @@ fn a_download_is_the_whole_document_and_nothing_else() {
     assert_eq!(requests.iter().take(1).count(), 1);
 }
 
+/// What the server at hand, one that knows ranges, holds.
+const DOCUMENT: &[u8] = b"0123456789abcdefghij";
+
+/// Serves [`DOCUMENT`], at most `most` bytes in one answer, and tells which ranges it was asked
+/// for. `lie` is added to the place that it says a part is from.
+fn serve_parts(most: usize, lie: usize) -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, ranges) = mpsc::channel();
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let reader = BufReader::new(stream.try_clone().unwrap());
+            let head = reader.lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let range =
+                head.filter_map(|line| Some(line.strip_prefix("range: ")?.to_owned())).last();
+            let range = range.unwrap_or_default();
+            let _ = sender.send(range.clone());
+            let from = range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-'));
+            let from: usize = from.map_or(0, |from| from.parse().unwrap());
+            let all = DOCUMENT.len();
+            let head = match (range.is_empty(), DOCUMENT.get(from..)) {
+                (true, _) => "200 OK".to_owned(),
+                (false, Some(rest)) if !rest.is_empty() => {
+                    format!(
+                        "206 Partial Content\r\nContent-Range: bytes {}-{}/{all}",
+                        from + lie,
+                        all - 1
+                    )
+                }
+                _ => "416 Range Not Satisfiable".to_owned(),
+            };
+            let rest = DOCUMENT.get(from..).unwrap_or_default();
+            let head = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n", rest.len());
+            let _ = stream.write_all(head.as_bytes());
+            let _ = stream.write_all(&rest[..most.min(rest.len())]);
+        }
+    });
+    (url, ranges)
+}
+
+#[test]
+fn a_download_goes_on_where_the_file_ends() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("document");
+    let get = |url: &str| {
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        download(&Request::get(url), &how(), &file)
+    };
+    // (what is there, the most that is given at once, what is asked for)
+    let cases: [(&[u8], usize, &[&str]); 5] = [
+        (b"", 99, &[""]),
+        (b"", 8, &["", "bytes=8-", "bytes=16-"]),
+        (b"0123", 99, &["bytes=4-"]),
+        (DOCUMENT, 99, &["bytes=20-", ""]),
+        (b"longer than the document is", 99, &["bytes=27-", ""]),
+    ];
+    for (there, most, asked) in cases {
+        fs::write(&path, there).unwrap();
+        let (url, ranges) = serve_parts(most, 0);
+        assert_eq!(get(&url).unwrap(), 20);
+        assert_eq!(fs::read(&path).unwrap(), DOCUMENT);
+        assert_eq!(ranges.try_iter().collect::<Vec<_>>(), asked);
+    }
+
+    fs::write(&path, b"0123").unwrap();
+    let (url, _) = serve_parts(99, 1);
+    assert!(matches!(get(&url), Err(FetchError::Range { .. })));
+    assert_eq!(fs::read(&path).unwrap(), b"0123", "what is there stays");
+}
+
 #[test]
 fn what_is_refused_is_not_tried_again() {
     for (line, code) in [("404 Not Found", 404), ("403 Forbidden", 403), ("304 Not Modified", 304)]

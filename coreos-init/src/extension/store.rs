@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::libc::O_NOFOLLOW;
 use sha2::{Digest, Sha256};
 
 use super::{Get, MERGED, open};
@@ -20,6 +21,14 @@ const PART: &str = ".part";
 #[derive(Debug, Clone)]
 pub struct Store {
     directory: PathBuf,
+}
+
+fn failed(error: &io::Error) -> String {
+    format!("cannot write {STORE}: {error}")
+}
+
+fn length(file: &File) -> Result<u64, String> {
+    file.metadata().map(|state| state.len()).map_err(|error| failed(&error))
 }
 
 /// The path of an image on the machine.
@@ -39,33 +48,59 @@ impl Store {
     }
 
     /// Gets an image, which has its name only when it is whole, is what was asked for, and is on
-    /// the disk.
+    /// the disk. What has come of one that did not come whole is kept, and the next time goes on
+    /// from there.
     pub(super) fn fill(&self, wanted: &Wanted, get: &mut Get<'_>) -> Result<File, String> {
-        let want = wanted.sha256.as_deref().unwrap_or_default();
-        let failed = |error: io::Error| format!("cannot write {STORE}: {error}");
-        make_private(&self.directory).map_err(failed)?;
-        let part = self.directory.join(format!("{want}{PART}"));
+        make_private(&self.directory).map_err(|error| failed(&error))?;
+        let sha256 = wanted.sha256.as_deref().unwrap_or_default();
+        let part = self.directory.join(format!("{sha256}{PART}"));
         let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(true).mode(0o600);
-        let file = options.open(&part).map_err(failed)?;
-        let filled = get(wanted, &file).and_then(|()| {
-            let got = sha256_of(&file).map_err(failed)?;
-            if got != want {
-                let url = host::http::redacted(&wanted.url);
-                return Err(format!(
-                    "what {url} answers is not what was asked for: its SHA-256 is {got}"
-                ));
-            }
-            file.sync_all().map_err(failed)?;
-            fs::rename(&part, self.path(want)).map_err(failed)?;
-            File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed)
-        });
-        if filled.is_err() {
-            // It would take its space for nothing.
-            let _ = fs::remove_file(&part);
-            let _ = fs::remove_dir(&self.directory);
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.custom_flags(O_NOFOLLOW);
+        let file = options.open(&part).map_err(|error| failed(&error))?;
+        let resumed = length(&file)? > 0;
+        let mut filled = self.fill_part(wanted, sha256, &part, &file, get);
+        if resumed && filled.is_err() && length(&file)? == 0 {
+            // What was there from before was no beginning of it.
+            filled = self.fill_part(wanted, sha256, &part, &file, get);
         }
-        filled.map(|()| file)
+        filled.map_err(|why| match length(&file) {
+            Ok(come @ 1..) => {
+                let come = come.div_ceil(1 << 20);
+                format!("{why}; what has come, {come} MiB, is kept for the next time")
+            }
+            _ => {
+                let _ = fs::remove_file(&part);
+                let _ = fs::remove_dir(&self.directory);
+                why
+            }
+        })?;
+        Ok(file)
+    }
+
+    /// The same with a file in the store, which is empty if something else came.
+    fn fill_part(
+        &self,
+        wanted: &Wanted,
+        sha256: &str,
+        part: &Path,
+        file: &File,
+        get: &mut Get<'_>,
+    ) -> Result<(), String> {
+        get(wanted, file)?;
+        let got = sha256_of(file).map_err(|error| failed(&error))?;
+        if got != sha256 {
+            file.set_len(0).map_err(|error| failed(&error))?;
+            let url = host::http::redacted(&wanted.url);
+            return Err(format!(
+                "what {url} answers is not what was asked for: its SHA-256 is {got}"
+            ));
+        }
+        file.sync_all().map_err(|error| failed(&error))?;
+        fs::rename(part, self.path(sha256)).map_err(|error| failed(&error))?;
+        File::open(&self.directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| failed(&error))
     }
 
     /// Whether an image is not what its name says any more; it goes then, to be fetched anew.
@@ -78,7 +113,7 @@ impl Store {
         damaged && fs::remove_file(self.path(sha256)).is_ok()
     }
 
-    fn path(&self, sha256: &str) -> PathBuf {
+    pub(super) fn path(&self, sha256: &str) -> PathBuf {
         self.directory.join(format!("{sha256}.raw"))
     }
 }

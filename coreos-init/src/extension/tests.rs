@@ -3,7 +3,7 @@ use super::*;
 use crate::ledger::sha256;
 use cloud_config::{Bundle, Values};
 use std::fs;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 
 fn config(text: &str) -> Config {
     let text = format!("#cloud-config\ncoreos:\n  extensions:\n{text}");
@@ -58,6 +58,38 @@ fn an_image_is_fetched_once_and_only_the_right_one_is_kept() {
     forget_others(root.path());
     assert!(!store.exists());
     assert!(links.join("theirs.raw").exists());
+}
+
+#[test]
+fn an_image_that_did_not_come_whole_goes_on_where_it_ended() {
+    let image = b"an image that takes its time";
+    let config = of_url(image);
+    // Asks, and is given so many bytes more, as a server that knows ranges does.
+    let come = |root: &Path, most: usize| {
+        let mut begun = Vec::new();
+        let mut get = |_: &Wanted, mut file: &File| {
+            let start = file.seek(SeekFrom::End(0)).unwrap() as usize;
+            begun.push(start);
+            let rest = image.get(start..).unwrap_or_default();
+            file.write_all(&rest[..most.min(rest.len())]).unwrap();
+            if most < rest.len() { Err("it stalled".to_owned()) } else { Ok(()) }
+        };
+        let prepared = prepare(&config, root, &mut get).remove("tools").unwrap();
+        (prepared, begun)
+    };
+    let stalled = "it stalled; what has come, 1 MiB, is kept for the next time";
+    let root = tempfile::tempdir().unwrap();
+    assert_eq!(come(root.path(), 10), (Err(stalled.to_owned()), vec![0]));
+    assert_eq!(come(root.path(), 10), (Err(stalled.to_owned()), vec![10]));
+    assert_eq!(come(root.path(), 10), (Ok(Ready::default()), vec![20]));
+
+    // What is there is something else: it is fetched from the beginning, once.
+    let store = Store::of(root.path());
+    let part = store.path(&sha256(image)).with_extension("part");
+    fs::rename(store.path(&sha256(image)), &part).unwrap();
+    fs::write(&part, "what a power cut has left").unwrap();
+    assert_eq!(come(root.path(), 99), (Ok(Ready::default()), vec![25, 0]));
+    assert_eq!(fs::read(store.path(&sha256(image))).unwrap(), image);
 }
 
 #[test]
