@@ -84,7 +84,10 @@ pub(super) fn wait(
                 true
             }
             // etcd is away for a moment, or the machine is busy.
-            Err(CtlError::Client(error)) if error.is_unavailable() => true,
+            Err(CtlError::Client(error)) if error.is_unavailable() => {
+                reasons.tell(error.to_string());
+                true
+            }
             Err(error) => {
                 failed = Some(error);
                 true
@@ -179,11 +182,16 @@ impl Reasons {
             return;
         }
         self.asked = Instant::now();
-        if let Ok(Some(why)) = cluster.why(unit)
-            && why.verdict != self.last
-        {
-            note(&why.verdict);
-            self.last = why.verdict;
+        if let Ok(Some(why)) = cluster.why(unit) {
+            self.tell(why.verdict);
+        }
+    }
+
+    /// Each reason once, as long as it is the same.
+    fn tell(&mut self, reason: String) {
+        if reason != self.last {
+            note(&reason);
+            self.last = reason;
         }
     }
 }

@@ -38,13 +38,17 @@ impl Refusal {
     pub(super) fn missing(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::NOT_FOUND, message)
     }
+
+    /// etcd is not to be had, and why. The words are fleet's.
+    pub(super) fn without_etcd(reason: &str) -> Refusal {
+        let message = format!("fleet server unable to communicate with etcd: {reason}");
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
 }
 
 impl From<cluster::Error> for Refusal {
     fn from(error: cluster::Error) -> Refusal {
-        let message =
-            format!("fleet server unable to communicate with etcd: {}", host::error::chain(&error));
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        Refusal::without_etcd(&host::error::chain(&error))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::testing::{Cluster, Options, debian13};
 use cluster::{Client, Settings};
@@ -64,7 +64,13 @@ fn nothing_moves_while_etcd_is_away_or_its_leader_pauses() {
     machines.stays("nothing moves afterwards", Duration::from_secs(4), || still(&machines));
     // Paused for longer than any lease: they all expire the moment it goes on.
     machines.etcd.members[0].pause();
-    std::thread::sleep(Duration::from_secs(12));
+    let paused = Instant::now();
+    let told = machines.client().machines().expect_err("nobody can know").to_string();
+    assert_eq!(
+        told,
+        "fleet server unable to communicate with etcd: it has not answered within 2.5 s"
+    );
+    std::thread::sleep(Duration::from_secs(12).saturating_sub(paused.elapsed()));
     machines.etcd.members[0].resume();
     machines.stays("nothing moves after a pause", Duration::from_secs(14), || still(&machines));
     machines.wait("all are registered again", || {

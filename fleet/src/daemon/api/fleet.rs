@@ -58,10 +58,7 @@ fn page<T>(
 fn standing(context: &Context) -> Result<(), Refusal> {
     match &*context.standing.borrow() {
         Standing::In(_) => Ok(()),
-        Standing::Out(reason) => Err(Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("fleet server unable to communicate with etcd: {reason}"),
-        )),
+        Standing::Out(reason) => Err(Refusal::without_etcd(reason)),
     }
 }
 

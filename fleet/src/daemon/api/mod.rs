@@ -7,14 +7,17 @@ mod relayed;
 mod rollout;
 mod submit;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::http::{Answer, Refusal, json, text};
 use super::presence::Standing;
@@ -23,6 +26,10 @@ use super::store::Store;
 use crate::api::BASE;
 
 pub(super) use relayed::local;
+
+/// How long an answer may wait for etcd: less than fleetctl waits for the answer, so that it hears
+/// the reason.
+const ANSWER: Duration = Duration::from_millis(2500);
 
 /// What every answer needs.
 pub(super) struct Context {
@@ -72,7 +79,7 @@ pub(super) fn serve(context: &Arc<Context>, listeners: Listeners) -> Result<(), 
 /// Out of descriptors, most likely: others may be given back.
 pub(super) async fn pause(error: &std::io::Error) {
     log::warn!("a connection cannot be accepted: {error}");
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
 async fn connection<S>(stream: S, context: Arc<Context>)
@@ -96,23 +103,42 @@ async fn route(context: &Context, request: Request<Incoming>) -> Result<Answer, 
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let asked = query(request.uri().query());
     let method = request.method().clone();
+    let relayed = matches!(parts[..], ["x", "units", _, "status" | "journal"]);
+    let looks = method == Method::GET && !relayed;
+    let answer = chosen(context, &method, &parts, &asked, request);
+    if !looks {
+        return answer.await;
+    }
+    timeout(ANSWER, answer).await.unwrap_or_else(|_| {
+        let reason = format!("it has not answered within {} s", ANSWER.as_secs_f64());
+        Err(Refusal::without_etcd(&reason))
+    })
+}
+
+async fn chosen(
+    context: &Context,
+    method: &Method,
+    parts: &[&str],
+    asked: &BTreeMap<String, String>,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
     let get = method == Method::GET;
-    match parts[..] {
-        ["units"] if get => fleet::units(context, &asked).await,
+    match parts {
+        ["units"] if get => fleet::units(context, asked).await,
         ["units", name] if get => fleet::unit(context, name).await,
-        ["units", name] if method == Method::PUT => submit::put(context, name, request).await,
-        ["units", name] if method == Method::DELETE => submit::destroy(context, name).await,
-        ["state"] if get => fleet::states(context, &asked).await,
+        ["units", name] if *method == Method::PUT => submit::put(context, name, request).await,
+        ["units", name] if *method == Method::DELETE => submit::destroy(context, name).await,
+        ["state"] if get => fleet::states(context, asked).await,
         ["state", name] if get => fleet::state(context, name).await,
-        ["machines"] if get => fleet::machines(context, &asked).await,
-        ["machines"] if method == Method::PATCH => machines::patch(context, request).await,
+        ["machines"] if get => fleet::machines(context, asked).await,
+        ["machines"] if *method == Method::PATCH => machines::patch(context, request).await,
         ["discovery"] if get => Ok(text(fleet::DISCOVERY)),
         ["units" | "state" | "machines" | "discovery", ..] => Err(Refusal::new(
             StatusCode::METHOD_NOT_ALLOWED,
             format!("{method} is not supported against this resource"),
         )),
-        ["x", ref rest @ ..] => extra(context, &method, rest, &asked, request).await,
-        _ => Err(Refusal::missing(format!("there is no {path}"))),
+        ["x", rest @ ..] => extra(context, method, rest, asked, request).await,
+        _ => Err(Refusal::missing(format!("there is no {}", request.uri().path()))),
     }
 }
 
@@ -120,7 +146,7 @@ async fn extra(
     context: &Context,
     method: &Method,
     parts: &[&str],
-    asked: &std::collections::BTreeMap<String, String>,
+    asked: &BTreeMap<String, String>,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let get = method == Method::GET;
