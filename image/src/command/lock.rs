@@ -3,31 +3,19 @@
 use crate::AnyError;
 use clap::Args;
 use image::lock::change::{self, Change};
-use image::lock::{self, Lock, LockError, update};
+use image::lock::{Lock, LockError, update};
 use image::manifest::Manifest;
 use image::progress::{Event, Progress, Style};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::sources::Sources;
 
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
-    /// What the image is made of
-    #[arg(long, value_name = "FILE", default_value = "image/coreos.toml")]
-    manifest: PathBuf,
-    /// The lock [default: beside the manifest, coreos.lock for coreos.toml]
-    #[arg(long, value_name = "FILE")]
-    lock: Option<PathBuf>,
-    /// Directory that keeps packages
-    #[arg(long, value_name = "DIR", default_value = "target/packages")]
-    cache: PathBuf,
-    /// The keys that the archives are signed with
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    )]
-    keyring: PathBuf,
+    #[command(flatten)]
+    sources: Sources,
     /// Take what the archives have now
     #[arg(long)]
     update: bool,
@@ -40,8 +28,8 @@ pub(crate) struct LockArgs {
 }
 
 pub(crate) fn run(args: &LockArgs, style: Style) -> Result<(), AnyError> {
-    let path = args.lock.clone().unwrap_or_else(|| lock::path_for(&args.manifest));
-    let manifest = Manifest::read(&args.manifest)?;
+    let path = args.sources.lock();
+    let manifest = Manifest::read(&args.sources.manifest)?;
     let old = match Lock::read(&path) {
         Ok(old) => old,
         // One that cannot be understood is written anew.
@@ -51,15 +39,15 @@ pub(crate) fn run(args: &LockArgs, style: Style) -> Result<(), AnyError> {
     if let Some(old) = &old
         && !args.update
     {
-        Lock::read_for(&manifest, &path, &args.manifest)?;
+        Lock::read_for(&manifest, &path, &args.sources.manifest)?;
         return tell(&[], old, &path, "fits the manifest", args.json);
     }
     let progress = Progress::new(style);
     let request = update::Request {
         manifest: &manifest,
         old: old.as_ref(),
-        keyring: &args.keyring,
-        cache: &args.cache,
+        keyring: &args.sources.keyring,
+        cache: &args.sources.cache,
         now: now(),
     };
     let new = update::update(&request, &progress)?;

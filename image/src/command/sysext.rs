@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use image::digest;
-use image::lock::{self, Lock};
+use image::lock::Lock;
 use image::manifest::Manifest;
 use image::progress::{Progress, Style};
 use image::sysext::packages::{self, Packed};
 use image::sysext::{self, Identity};
 use image::tree::Tree;
 
+use super::sources::Sources;
 use crate::AnyError;
 
 #[derive(Debug, Args)]
@@ -37,29 +38,15 @@ pub(crate) struct SysextArgs {
     /// The version of the system that it is for [default: every]
     #[arg(long)]
     version: Option<String>,
-    /// What the system is made of; its `id` goes into the extension
-    #[arg(long, value_name = "FILE", default_value = "image/coreos.toml")]
-    manifest: PathBuf,
-    /// The exact packages of the system [default: beside the manifest]
-    #[arg(long, value_name = "FILE")]
-    lock: Option<PathBuf>,
-    /// Directory that keeps packages
-    #[arg(long, value_name = "DIR", default_value = "target/packages")]
-    cache: PathBuf,
-    /// The keys that the archives are signed with
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    )]
-    keyring: PathBuf,
+    #[command(flatten)]
+    sources: Sources,
     /// The image, NAME.raw
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
 
 pub(crate) fn run(args: &SysextArgs, style: Style) -> Result<(), AnyError> {
-    let manifest = Manifest::read(&args.manifest)?;
+    let manifest = Manifest::read(&args.sources.manifest)?;
     let own = args.output.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let identity = Identity {
         name: args.name.as_deref().unwrap_or(&own),
@@ -92,15 +79,15 @@ pub(crate) fn run(args: &SysextArgs, style: Style) -> Result<(), AnyError> {
 
 /// The files of the packages, and which packages those are.
 fn pack(args: &SysextArgs, manifest: &Manifest, style: Style) -> Result<(Packed, Lock), AnyError> {
-    let base_path = args.lock.clone().unwrap_or_else(|| lock::path_for(&args.manifest));
-    let base = Lock::read_for(manifest, &base_path, &args.manifest)?;
+    let base_path = args.sources.lock();
+    let base = Lock::read_for(manifest, &base_path, &args.sources.manifest)?;
     let builder = digest::of_file(&std::env::current_exe()?, |_| ())?;
     let request = packages::Request {
         manifest,
         base: &base,
         asked: &args.packages,
-        keyring: &args.keyring,
-        cache: &args.cache,
+        keyring: &args.sources.keyring,
+        cache: &args.sources.cache,
         builder: &builder,
         privileged: args.privileged,
         now: super::lock::now(),
