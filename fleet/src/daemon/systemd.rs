@@ -25,8 +25,11 @@ const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Why a task may not have been done.
+const BROKE: &str = "the connection to systemd broke";
+
 /// What systemd is asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Command {
     /// Write, link and load these; each ends as [`Task::Load`].
     Load(Vec<(String, String)>),
@@ -53,6 +56,7 @@ impl Systemd {
             units,
             inputs,
             states: BTreeMap::new(),
+            hand: None,
             jobs: HashMap::new(),
             matched: BTreeSet::new(),
         };
@@ -71,6 +75,8 @@ struct Worker {
     inputs: UnboundedSender<Input>,
     /// The units that are watched, with what is known of them.
     states: BTreeMap<String, Status>,
+    /// The command that is being carried out.
+    hand: Option<Command>,
     /// Our jobs under way.
     jobs: HashMap<String, (String, Task)>,
     /// The units whose signals come.
@@ -85,15 +91,9 @@ impl Worker {
                 Ok((connection, mut signals)) => {
                     said = false;
                     if let Err(error) = self.serve(&connection, &mut signals, &mut commands).await {
-                        log::warn!(
-                            "the connection to systemd broke: {}",
-                            host::error::chain(&error)
-                        );
+                        log::warn!("{BROKE}: {}", host::error::chain(&error));
                     } else {
                         return;
-                    }
-                    for (_, (name, task)) in std::mem::take(&mut self.jobs) {
-                        self.done(&name, task, Err("the connection to systemd broke".into()));
                     }
                     self.matched.clear();
                 }
@@ -152,6 +152,8 @@ impl Worker {
     ) -> zbus::Result<()> {
         let known: Vec<String> = self.states.keys().cloned().collect();
         self.survey(connection, &known).await?;
+        self.settle();
+        self.carry_out(connection).await?;
         loop {
             tokio::select! {
                 biased;
@@ -160,11 +162,37 @@ impl Worker {
                     None => return Err(zbus::Error::from(io::Error::from(io::ErrorKind::BrokenPipe))),
                 },
                 command = commands.recv() => match command {
-                    Some(command) => self.command(connection, command).await?,
+                    Some(command) => {
+                        self.hand = Some(command);
+                        self.carry_out(connection).await?;
+                    }
                     None => return Ok(()),
                 },
             }
         }
+    }
+
+    /// Ends the jobs of another connection, whose end nobody will tell: as the units' states have
+    /// it.
+    fn settle(&mut self) {
+        for (name, task) in std::mem::take(&mut self.jobs).into_values() {
+            let down = self.states.get(&name).is_none_or(Status::is_down);
+            let done = match task {
+                Task::Start => !down,
+                _ => down,
+            };
+            self.done(&name, task, if done { Ok(()) } else { Err(BROKE.to_string()) });
+        }
+    }
+
+    /// Does what is in hand. It stays there if the connection breaks, to be done again: nothing
+    /// that systemd is asked for does harm if it is asked twice.
+    async fn carry_out(&mut self, connection: &Connection) -> zbus::Result<()> {
+        if let Some(command) = self.hand.clone() {
+            self.command(connection, command).await?;
+            self.hand = None;
+        }
+        Ok(())
     }
 
     fn tell(&self, input: Input) {
@@ -340,9 +368,12 @@ impl Worker {
                 else {
                     return Ok(());
                 };
-                let Some((name, task)) = self.jobs.remove(job.as_str()) else { return Ok(()) };
+                let Some((name, task)) = self.jobs.get(job.as_str()).cloned() else {
+                    return Ok(());
+                };
                 // The state first: the end of a job says nothing about it.
                 self.survey(connection, std::slice::from_ref(&name)).await?;
+                self.jobs.remove(job.as_str());
                 let result = match result.as_str() {
                     "done" | "skipped" => Ok(()),
                     "dependency" => Err("a unit that it needs failed".to_string()),

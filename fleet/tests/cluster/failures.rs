@@ -51,6 +51,39 @@ fn units_outlive_their_agent() {
 }
 
 #[test]
+fn nothing_is_lost_when_systemd_executes_itself_anew() {
+    let mut machines = Machines::start(1);
+    machines.launch("before.service", "");
+    machines.wait("it runs", || machines.on("before.service").len() == 1);
+    let methods = ["LinkUnitFiles", "Reload", "ListUnitsByNames", "StartUnit"];
+    for (number, method) in methods.into_iter().enumerate() {
+        machines.nodes[0].systemd.break_at(method, 2);
+        let unit = format!("new-{number}.service");
+        machines.launch(&unit, "");
+        machines.wait(method, || {
+            machines.nodes[0].systemd.has_broken() && machines.on(&unit).len() == 1
+        });
+    }
+    for method in ["StopUnit", "DisableUnitFiles"] {
+        machines.nodes[0].systemd.break_at(method, 1);
+        let unit = machines.running()[0][0].clone();
+        machines.client().destroy(&unit).expect("destroyed");
+        machines.wait(method, || {
+            machines.nodes[0].systemd.has_broken()
+                && machines.nodes[0].systemd.unit(&unit).is_none()
+        });
+    }
+    // The first question of all.
+    machines.nodes[0].kill();
+    machines.nodes[0].systemd.break_at("ListUnitsByNames", 2);
+    machines.nodes[0].start();
+    machines.wait("fleetd answers", || machines.client().machines().is_ok());
+    machines.launch("after.service", "");
+    machines.wait("it goes on", || machines.on("after.service").len() == 1);
+    assert!(machines.nodes[0].systemd.has_broken());
+}
+
+#[test]
 fn nothing_moves_while_etcd_is_away_or_its_leader_pauses() {
     let mut machines = three();
     let before = machines.running();

@@ -25,6 +25,8 @@ pub(crate) struct Unit {
 struct State {
     units: BTreeMap<String, Unit>,
     jobs: u32,
+    /// The calls of this method that are not answered: the connection breaks instead.
+    breaks: Option<(&'static str, u32)>,
     /// To whoever is connected now: a unit's new state.
     listeners: Vec<UnboundedSender<(String, &'static str)>>,
 }
@@ -76,6 +78,32 @@ impl Systemd {
             .filter(|(_, unit)| unit.active == "active")
             .map(|(name, _)| name.clone())
             .collect()
+    }
+
+    /// Breaks the connection at the next so many calls of a method, as a systemd that executes
+    /// itself anew does.
+    pub(crate) fn break_at(&self, method: &'static str, times: u32) {
+        self.state.lock().expect("no panic").breaks = Some((method, times));
+    }
+
+    /// Whether every break has come.
+    pub(crate) fn has_broken(&self) -> bool {
+        self.state.lock().expect("no panic").breaks.is_none()
+    }
+
+    /// Whether the connection breaks at this call.
+    fn breaks(&self, method: &str) -> bool {
+        let mut state = self.state.lock().expect("no panic");
+        match &mut state.breaks {
+            Some((at, times)) if *at == method => {
+                *times -= 1;
+                if *times == 0 {
+                    state.breaks = None;
+                }
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The machine reboots: nothing runs any more.
@@ -132,7 +160,13 @@ impl Systemd {
         loop {
             tokio::select! {
                 call = calls.next() => match call {
-                    Some(Ok(call)) if call.header().message_type() == Type::MethodCall => self.answer(&bus, &call).await,
+                    Some(Ok(call)) if call.header().message_type() == Type::MethodCall => {
+                        let method = call.header().member().map(ToString::to_string);
+                        if self.breaks(&method.unwrap_or_default()) {
+                            return;
+                        }
+                        self.answer(&bus, &call).await;
+                    }
                     Some(Ok(_)) => {}
                     _ => return,
                 },
