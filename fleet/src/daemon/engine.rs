@@ -101,6 +101,7 @@ impl Runner {
             .map(|kind| (self.store.client.watch(&self.store.keys.below(kind)), false))
             .collect();
         let mut snapshots: Vec<Vec<Entry>> = vec![Vec::new(); sources.len()];
+        let mut interrupted = false;
         let mut events: Option<(i64, Instant)> = None;
         loop {
             let moment = self.clock.moment();
@@ -145,9 +146,15 @@ impl Runner {
                         }
                     }
                     Update::Interrupted { reason } => {
-                        log::info!("engine: etcd does not answer: {reason}");
+                        // All sources tell it.
+                        if !std::mem::replace(&mut interrupted, true) {
+                            log::info!("engine: etcd does not answer: {reason}");
+                        }
                     }
-                    Update::Resumed => engine.reconnected(moment),
+                    Update::Resumed => {
+                        interrupted = false;
+                        engine.reconnected(moment);
+                    }
                 }
             }
             if anew && sources.iter().all(|(_, told)| *told) {
