@@ -38,7 +38,8 @@ impl Network {
         let address = format!("{HOST}/24");
         for arguments in [
             &["link", "set", "lo", "up"][..],
-            &["link", "add", BRIDGE, "type", "bridge"],
+            // An address of its own: else it takes that of a port, and another when that port goes.
+            &["link", "add", BRIDGE, "address", "02:00:00:00:42:01", "type", "bridge"],
             &["address", "add", &address, "dev", BRIDGE],
             &["link", "set", BRIDGE, "up"],
         ] {

@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 const BOOT: Duration = Duration::from_secs(180);
 /// For a killed system to be gone.
 const END: Duration = Duration::from_secs(30);
+/// For a script, also while the host is busy.
+const COMMAND: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(200);
 
 /// Mounts the tree and provisions it, as the initrd does on a machine, and
@@ -179,7 +181,7 @@ impl Node {
     /// Runs a shell script in it and returns what it printed, whatever its
     /// status.
     pub fn run(&self, script: &str) -> Result<Output> {
-        self.run_within(script, Duration::from_secs(60))
+        self.run_within(script, COMMAND)
     }
 
     /// The same with another limit.

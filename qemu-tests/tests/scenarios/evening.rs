@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::checks::{Checks, Outcome};
 use crate::frontends::{self, Asking};
 use crate::lab::Lab;
-use crate::rack::{Rack, until};
+use crate::rack::{Rack, SETTLED, until};
 use crate::registry::{self, Registry};
 use crate::system::System;
 
@@ -145,7 +145,7 @@ impl<'a> Evening<'a> {
         command.env("FLEETCTL_REQUEST_TIMEOUT", (3 * S::PATIENCE).to_string());
         command.env("FLEETCTL_SSH_TIMEOUT", (10 * S::PATIENCE).to_string());
         command.current_dir(&self.rack.folder);
-        child::run(command, QUICK * S::PATIENCE)
+        child::run(command, SETTLED * S::PATIENCE)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -236,11 +236,12 @@ impl<'a> Evening<'a> {
         let words = ["ssh", "--machine", &id[..8], "cat /etc/hostname"];
         let host = self.fleetctl(&nodes[0], &words);
         self.checks.equal("ssh to a machine", host, format!("{}\n", nodes[1].name()));
-        let follow = "timeout 10 fleetctl journal -f --lines 50 nginx@1; test $? = 124";
+        let follow = "timeout -k 5 10 fleetctl journal -f --lines 50 nginx@1; test $? = 124";
         self.checks.contains("a journal that goes on", nodes[0].read(follow), "Started nginx@");
         let top = self.fleetctl(&nodes[0], &["top", "--once"]);
         self.checks.contains("the cluster at a glance", top, "nginx@4.service");
-        let screen = "timeout 10 script -qec 'fleetctl top --interval 2' /dev/null; test $? = 124";
+        let screen =
+            "timeout -k 5 10 script -qec 'fleetctl top --interval 2' /dev/null; test $? = 124";
         let screen = nodes[0].read(screen)?;
         let looks = screen.matches("nginx@4.service").count();
         self.checks.holds("it is shown again and again", looks > 1, screen);
