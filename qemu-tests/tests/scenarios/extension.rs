@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use qemu_tests::report::Report;
 use qemu_tests::{Machine, Result};
 
 use crate::checks::Checks;
-use crate::document;
+use crate::document::{self, Document};
 use crate::lab::Lab;
 
 /// What its program has in it.
@@ -17,7 +18,7 @@ const LOCK: &str = "qemu-tests/tests/scenarios/extension.lock";
 
 /// An extension on the host.
 pub(crate) struct Extension {
-    address: String,
+    document: Document,
     sha256: String,
     root_hash: String,
     /// Where a byte of its program lies in the image.
@@ -25,7 +26,7 @@ pub(crate) struct Extension {
 }
 
 impl Extension {
-    /// Builds `tools` in `folder` and serves it.
+    /// Builds `tools` in `folder` and serves it. The first answer breaks off before its end.
     pub(crate) fn serve(lab: &Lab, folder: &Path) -> Result<Self> {
         let path = folder.join("tools.raw");
         let output = path.to_string_lossy();
@@ -37,9 +38,10 @@ impl Extension {
         };
         let bytes = fs::read(&path).map_err(qemu_tests::Error::file("read", &path))?;
         let inside = bytes.windows(MARK.len()).position(|part| part == MARK).unwrap_or_default();
+        let lacks = bytes.len() / 3;
         Ok(Self {
             inside,
-            address: document::serve(bytes)?,
+            document: document::serve_broken(bytes, lacks)?,
             sha256: value("SHA-256"),
             root_hash: value("root hash"),
         })
@@ -47,7 +49,7 @@ impl Extension {
 
     /// What a configuration says of it, below `coreos`, so far from the left.
     pub(crate) fn entry(&self, indent: &str) -> String {
-        let Self { address, sha256, root_hash, .. } = self;
+        let Self { document: Document { address, .. }, sha256, root_hash, .. } = self;
         format!(
             "{indent}extensions:\n{indent}    - name: tools\n{indent}      source: {address}\n\
              {indent}      sha256: {sha256}\n{indent}      root_hash: {root_hash}\n"
@@ -64,6 +66,8 @@ impl Extension {
         checks.contains("/usr", read("grep ' /usr ' /proc/mounts"), "/extensions/tools/usr");
         let told = read("sudo coreos-init status");
         checks.contains("what is said of it", told, "tools: merged, every block checked");
+        let parts = self.document.parts.load(Ordering::Relaxed);
+        checks.holds("only what was missing was fetched again, once", parts == 1, parts);
         let merged = report.extension("tools");
         checks.holds("the report says so", merged == Some("verified"), format_args!("{merged:?}"));
     }

@@ -63,7 +63,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome {
     let hardware = lab.hardware_of("vmware", &disk)?.of_vmware(lab.workspace.boot_entry()?);
     let hardware = hardware.tagged(VLAN)?;
     let (document, sha256) = DOCUMENT;
-    let url = document::serve(document)?;
+    let url = document::serve(document)?.address;
     let user_data = format!(
         "#cloud-config
 hostname: vmware
