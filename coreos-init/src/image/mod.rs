@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Nothing is written, and nothing in an image is believed: rubbish gives an error that names
-//! what is wrong. The root is not checked against its verity tree. Only plain images are read;
-//! those of other formats are told by name.
+//! what is wrong. Of the root nothing is read that its verity tree does not answer for, as on the
+//! machine. Only plain images are read; those of other formats are told by name.
 
 mod root; // the root as a boot would lay it
 mod state; // the writable file system
@@ -22,6 +22,7 @@ use disk::entry::{Assessment, DIRECTORY, Entry};
 use disk::erofs::ReadError;
 use disk::gpt::{GptError, Partition, Table};
 use disk::layout::{self, Role, Slot};
+use disk::verity::{Checked, VerityError};
 use disk::version::Version;
 use disk::window::Window;
 
@@ -29,6 +30,9 @@ pub use root::ImageRoot;
 pub use state::StateError;
 
 use crate::apply::View;
+
+/// A slot's root, with its tree.
+type Protected = Checked<Window<Rc<File>>, Window<Rc<File>>>;
 
 /// The most that a release's description has.
 const OS_RELEASE_LIMIT: u64 = 64 << 10;
@@ -75,6 +79,9 @@ pub enum ImageError {
     /// The root.
     #[error("slot {slot} of {} cannot be read", path.display())]
     Root { path: PathBuf, slot: Slot, source: ReadError },
+    /// What the root is checked against.
+    #[error("slot {slot} of {} cannot be checked", path.display())]
+    Tree { path: PathBuf, slot: Slot, source: VerityError },
     /// The state.
     #[error("the state of {} cannot be read", path.display())]
     State { path: PathBuf, source: StateError },
@@ -120,7 +127,13 @@ impl DiskImage {
         let mut slots = Vec::new();
         for slot in Slot::ALL {
             let held = match layout::root_hash(&partitions, slot) {
-                Some(_) => Some(held(path, slot, window(Role::Root(slot))?)?),
+                Some(hash) => {
+                    let (data, tree) = (window(Role::Root(slot))?, window(Role::Verity(slot))?);
+                    let checked = Checked::new(data, tree, hash).map_err(|source| {
+                        ImageError::Tree { path: path.to_owned(), slot, source }
+                    })?;
+                    Some(held(path, slot, checked)?)
+                }
                 None => None,
             };
             slots.push((slot, held));
@@ -194,13 +207,9 @@ fn first_entry(path: &Path, esp: Window<Rc<File>>) -> Result<Entry, ImageError> 
 }
 
 /// The release that a slot says it holds, as it is written there, and its root.
-fn held(
-    path: &Path,
-    slot: Slot,
-    window: Window<Rc<File>>,
-) -> Result<(String, ImageRoot), ImageError> {
+fn held(path: &Path, slot: Slot, checked: Protected) -> Result<(String, ImageRoot), ImageError> {
     let failed = |source| ImageError::Root { path: path.to_owned(), slot, source };
-    let root = ImageRoot::open(window).map_err(failed)?;
+    let root = ImageRoot::open(checked).map_err(failed)?;
     let text = root.read("/usr/lib/os-release", OS_RELEASE_LIMIT);
     let text = text.map_err(|source| failed(ReadError::Io(source)))?;
     let text = text.map_or_else(String::new, |(bytes, _)| String::from_utf8_lossy(&bytes).into());

@@ -13,17 +13,16 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::rc::Rc;
 
 use disk::erofs::{Found, ReadError, Reader};
-use disk::window::Window;
 use ext4_view::{Ext4, FileType, Metadata};
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 
+use super::Protected;
 use super::state::into_io;
 use crate::apply::{Owners, State, View};
 use crate::fetched::{self, Files};
@@ -46,7 +45,7 @@ pub struct ImageRoot {
 /// The read-only file system, and what is known of it.
 #[derive(Debug)]
 struct Lower {
-    reader: Reader<Window<Rc<File>>>,
+    reader: Reader<Protected>,
     /// Names and inodes of directories that were looked into, by their own inode.
     directories: BTreeMap<u64, Rc<BTreeMap<String, u64>>>,
 }
@@ -65,7 +64,7 @@ pub struct Node {
 
 impl ImageRoot {
     /// The root in a partition, without a state.
-    pub(super) fn open(partition: Window<Rc<File>>) -> Result<ImageRoot, ReadError> {
+    pub(super) fn open(partition: Protected) -> Result<ImageRoot, ReadError> {
         let mut reader = Reader::open(partition)?;
         let top = reader.root()?;
         let lower = Lower { reader, directories: BTreeMap::new() };

@@ -5,6 +5,7 @@
 //! Superblock (what is hashed, and how) + data → build → tree, RootHash
 //! Superblock + RootHash → dm_table → the kernel
 //! Superblock + RootHash + tree + one block → check
+//! RootHash + tree + data → Checked → sound data
 //! ```
 //!
 //! One format only: version 1, hash type 1 (salt before the block), SHA-256,
@@ -12,6 +13,7 @@
 //! and the tree from block 1 on, the top level first.
 
 mod build;
+mod checked; // data that are checked as they are read
 mod hasher; // blocks to hashes
 mod superblock; // the parameters, and the kernel's view of them
 mod tree; // where each hash is; checking // data to tree
@@ -23,6 +25,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 pub use build::{Earlier, build, build_after};
+pub use checked::Checked;
 pub use hasher::{BlockHasher, Hash};
 pub use superblock::{MAX_SALT, Superblock};
 pub use tree::{check, check_tree, leaves, partition_size};

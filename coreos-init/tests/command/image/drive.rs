@@ -1,14 +1,15 @@
 //! Disk images as the builder makes them, small, and as machines leave them.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Cursor};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use disk::gpt::Table;
-use disk::layout::{FRESH, Layout, Role, Sizes, Slot};
-use disk::verity::RootHash;
+use disk::guid::Guid;
+use disk::layout::{self, FRESH, Layout, Role, Sizes, Slot};
+use disk::verity::{self, BLOCK, RootHash, Superblock};
 use tempfile::TempDir;
 
 use crate::root::Root;
@@ -24,7 +25,7 @@ pub(crate) struct Drive {
 impl Drive {
     /// A disk whose slot A holds a root of release 1.0.0, tried and kept, as an image is built.
     pub(crate) fn new() -> Drive {
-        let drive = Drive::empty();
+        let mut drive = Drive::empty();
         drive.put_release(Slot::A, "1.0.0", &Drive::tree("1.0.0"));
         drive.put_entries(&["coreos_1.0.0.efi"]);
         drive
@@ -33,20 +34,11 @@ impl Drive {
     /// A disk without a release. Both slots say that they have one.
     pub(crate) fn empty() -> Drive {
         let sizes = Sizes { esp: 34 * MIB, root: 8 * MIB, verity: MIB, state: 16 * MIB };
-        let hash = |text: &[u8; 32]| RootHash(*text);
-        let first = hash(b"the first half..the second half.");
-        let other = hash(b"another half....and another one.");
-        let layout = Layout::plan(&sizes, b"seed", Some(&first)).unwrap();
-        let mut table = Table::from_layout(&layout).unwrap();
-        for (role, guid) in
-            [(Role::Root(Slot::B), other.root_guid()), (Role::Verity(Slot::B), other.verity_guid())]
-        {
-            let mut partition = table.partition(role.number()).unwrap();
-            partition.label = role.label().to_owned();
-            partition.guid = guid;
-            table.put(&partition).unwrap();
-        }
-        let drive = Drive { directory: tempfile::tempdir().unwrap(), table };
+        // Of the first release that is put there.
+        let hash = RootHash(*b"the first half..the second half.");
+        let layout = Layout::plan(&sizes, b"seed", Some(&hash)).unwrap();
+        let table = Table::from_layout(&layout).unwrap();
+        let mut drive = Drive { directory: tempfile::tempdir().unwrap(), table };
         let mut file = File::create_new(drive.path()).unwrap();
         file.set_len(layout.disk_size()).unwrap();
         drive.table.write(&mut file).unwrap();
@@ -92,12 +84,35 @@ impl Drive {
         range.end - range.start
     }
 
-    /// Writes a root into a slot.
-    pub(crate) fn put_release(&self, slot: Slot, version: &str, tree: &Root) {
+    /// Writes a root into a slot, its tree, and its root hash into the table.
+    pub(crate) fn put_release(&mut self, slot: Slot, version: &str, tree: &Root) {
         let image = self.directory.path().join(format!("{slot}-{version}.erofs"));
         let mut command = Command::new("mkfs.erofs");
         run(command.arg("--quiet").arg("--all-root").arg(&image).arg(tree.path()));
         self.put(Role::Root(slot), &image);
+        self.protect(slot, &fs::read(&image).unwrap());
+    }
+
+    /// Makes the tree over what a slot holds.
+    pub(crate) fn protect(&mut self, slot: Slot, data: &[u8]) {
+        let superblock = Superblock::new(Guid::NIL, b"salt", data.len() as u64 / BLOCK).unwrap();
+        let mut tree = Cursor::new(Vec::new());
+        let hash = verity::build(&superblock, &mut &*data, &mut tree).unwrap();
+        self.write_at(self.offset(Role::Verity(slot)), tree.get_ref()).unwrap();
+        for (role, guid) in
+            [(Role::Root(slot), hash.root_guid()), (Role::Verity(slot), hash.verity_guid())]
+        {
+            let mut partition = self.table.partition(role.number()).unwrap();
+            partition.label = role.label().to_owned();
+            partition.guid = guid;
+            self.table.put(&partition).unwrap();
+        }
+        self.table.write(&mut self.file()).unwrap();
+    }
+
+    /// What the table says a slot's root hash is.
+    pub(crate) fn root_hash(&self, slot: Slot) -> RootHash {
+        layout::root_hash(&self.table.partitions(), slot).unwrap()
     }
 
     /// Makes an ESP with these boot entries.

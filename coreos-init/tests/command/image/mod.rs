@@ -171,7 +171,7 @@ fn the_state_of_an_earlier_boot_counts_as_it_does_on_the_machine() {
 
 #[test]
 fn the_slot_that_the_boot_loader_would_take_is_planned_for() {
-    let drive = Drive::empty();
+    let mut drive = Drive::empty();
     for (slot, version, motd) in [(Slot::A, "1.0.0", "old\n"), (Slot::B, "2.0.0", "new\n")] {
         let tree = Drive::tree(version);
         fs::write(tree.path().join("etc/motd"), motd).unwrap();
@@ -237,12 +237,26 @@ fn what_cannot_be_planned_for_is_told_in_one_line() {
         "the state of DISK cannot be read: it holds something that is no ext4 file system; \
          a boot would leave it as it is",
     );
-    drive.write_at(drive.offset(Role::Root(Slot::A)) + 1024, &[0; 64]).unwrap();
+    let root = drive.offset(Role::Root(Slot::A));
+    drive.write_at(root + 1024, &[0; 64]).unwrap();
+    let hash = drive.root_hash(Slot::A);
+    refused(
+        &drive,
+        &format!(
+            "slot a of DISK cannot be read: cannot read the file system: \
+             block 0 is not what the root hash {hash} says"
+        ),
+    );
+    let rubbish = [0; 8192];
+    drive.write_at(root, &rubbish).unwrap();
+    drive.protect(Slot::A, &rubbish);
     refused(
         &drive,
         "slot a of DISK cannot be read: the file system is damaged, or made by another program: \
          no superblock with blocks of 4096 bytes",
     );
+    drive.write_at(drive.offset(Role::Verity(Slot::A)), &[0; 512]).unwrap();
+    refused(&drive, "slot a of DISK cannot be checked: no verity superblock found");
     drive.write_at(drive.offset(Role::Esp), &[0; 4096]).unwrap();
     refused(&drive, "the ESP of DISK cannot be read: the disc is neither ISO 9660 nor FAT");
 
