@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::BASE;
 use super::types::{
     ClusterStatus, CordonRequest, ErrorBody, Machine, MachineDetail, MachinePage, Plan,
     PlanRequest, RolloutStatus, Unit, UnitPage, UnitState, UnitStatePage, Why,
 };
+use super::{BASE, PATIENCE};
 use crate::model::Event;
 
 /// The largest answer that is taken, in bytes. Streams have no limit.
@@ -295,7 +295,8 @@ impl Client {
         let mut stream = self.connect()?;
         let head = format!(
             "{method} {BASE}/{path} HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+             {PATIENCE}: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            self.timeout.as_secs_f64(),
             body.len()
         );
         stream.write_all(head.as_bytes()).map_err(answer)?;

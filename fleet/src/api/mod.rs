@@ -10,5 +10,7 @@ pub use client::{Client, ClientError, Endpoint};
 
 /// The path that everything is below.
 pub const BASE: &str = "/fleet/v1";
+/// The header by which a client says how many seconds it waits for the answer.
+pub const PATIENCE: &str = "X-Fleet-Patience";
 /// Where the daemon answers.
 pub const SOCKET: &str = "/run/fleet.sock";

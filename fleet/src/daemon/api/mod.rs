@@ -23,13 +23,9 @@ use super::http::{Answer, Refusal, json, text};
 use super::presence::Standing;
 use super::run::{Clock, Listeners, RunError, decode, query};
 use super::store::Store;
-use crate::api::BASE;
+use crate::api::{BASE, PATIENCE};
 
 pub(super) use relayed::local;
-
-/// How long an answer may wait for etcd: less than fleetctl waits for the answer, so that it hears
-/// the reason.
-const ANSWER: Duration = Duration::from_millis(2500);
 
 /// What every answer needs.
 pub(super) struct Context {
@@ -105,14 +101,21 @@ async fn route(context: &Context, request: Request<Incoming>) -> Result<Answer, 
     let method = request.method().clone();
     let relayed = matches!(parts[..], ["x", "units", _, "status" | "journal"]);
     let looks = method == Method::GET && !relayed;
+    let patience = patience(&request);
     let answer = chosen(context, &method, &parts, &asked, request);
-    if !looks {
-        return answer.await;
-    }
-    timeout(ANSWER, answer).await.unwrap_or_else(|_| {
-        let reason = format!("it has not answered within {} s", ANSWER.as_secs_f64());
+    let Some(limit) = patience.filter(|_| looks) else { return answer.await };
+    timeout(limit, answer).await.unwrap_or_else(|_| {
+        let reason = format!("it has not answered within {} s", limit.as_secs_f64());
         Err(Refusal::without_etcd(&reason))
     })
+}
+
+/// How long who asks may be kept waiting: a little less than it waits, so that it hears why there is
+/// no answer.
+fn patience(request: &Request<Incoming>) -> Option<Duration> {
+    let told = request.headers().get(PATIENCE)?.to_str().ok()?;
+    let told = Duration::try_from_secs_f64(told.parse().ok()?).ok()?;
+    Some(told / 6 * 5)
 }
 
 async fn chosen(
