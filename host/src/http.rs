@@ -364,37 +364,34 @@ fn attempt_download(
         may_pass: false,
         retry_after: None,
     };
-    let have = file.seek(SeekFrom::End(0)).map_err(write)?;
-    let range = format!("bytes={have}-");
+    let start_over = || file.set_len(0).and_then(|()| (&*file).rewind()).map_err(write);
+    let mut size = file.seek(SeekFrom::End(0)).map_err(write)?;
+    let range = format!("bytes={size}-");
     let mut headers = request.headers.to_vec();
-    if have > 0 {
+    if size > 0 {
         headers.push(("range", &range));
     }
-    let start_over = || file.set_len(0).and_then(|()| (&*file).rewind()).map_err(write);
-    let mut response = match answer(agent, &Request { headers: &headers, ..request.clone() }, left)
-    {
-        // The file has all of the document already, or more than there is.
-        Err(Failure { kind: Kind::Status(416), .. }) if have > 0 => {
+    let asked = answer(agent, &Request { headers: &headers, ..request.clone() }, left);
+    let follows = |response: &Response| {
+        let given = header(response, "content-range").unwrap_or_default();
+        response.status() == 206 && given.starts_with(&format!("bytes {size}-"))
+    };
+    let mut response = match asked {
+        Ok(response) if follows(&response) => response,
+        // It gives the whole of it.
+        Ok(response) if response.status() == 200 || size == 0 => {
             start_over()?;
+            size = 0;
+            response
+        }
+        // It gives another part, or there is nothing behind what the file has.
+        Ok(_) | Err(Failure { kind: Kind::Status(416), .. }) if size > 0 => {
+            start_over()?;
+            size = 0;
             answer(agent, request, left)?
         }
         other => other?,
     };
-    let mut size = have;
-    let begins = format!("bytes {have}-");
-    let given = header(&response, "content-range").unwrap_or_default();
-    match response.status().as_u16() {
-        206 if have > 0 && given.starts_with(&begins) => {}
-        206 => {
-            let reason = format!("the server gave {given:?} instead of what follows byte {have}");
-            return Err(Failure { kind: Kind::Range, reason, may_pass: false, retry_after: None });
-        }
-        // It gives the whole of it.
-        _ => {
-            start_over()?;
-            size = 0;
-        }
-    }
     let rest = limit.saturating_sub(size);
     let mut body = response.body_mut().with_config().limit(rest).reader();
     let mut buffer = vec![0; CHUNK];
@@ -416,12 +413,11 @@ fn attempt_download(
     }
 }
 
+/// The head of an answer, and its body as it comes.
+type Response = ureq::http::Response<ureq::Body>;
+
 /// The head of an answer that has what was asked for.
-fn answer(
-    agent: &Agent,
-    request: &Request<'_>,
-    left: Duration,
-) -> Result<ureq::http::Response<ureq::Body>, Failure> {
+fn answer(agent: &Agent, request: &Request<'_>, left: Duration) -> Result<Response, Failure> {
     let response = match request.method {
         Method::Get => with_headers(agent.get(request.url), request, left).call()?,
         Method::Put => with_headers(agent.put(request.url), request, left).send_empty()?,
@@ -434,7 +430,7 @@ fn answer(
 }
 
 /// One header of an answer, if it is text.
-fn header<'a>(response: &'a ureq::http::Response<ureq::Body>, name: &str) -> Option<&'a str> {
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers().get(name).and_then(|value| value.to_str().ok())
 }
 

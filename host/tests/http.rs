@@ -193,10 +193,18 @@ fn a_download_goes_on_where_the_file_ends() {
         assert_eq!(ranges.try_iter().collect::<Vec<_>>(), asked);
     }
 
+    // One that gives another part is asked for the whole.
     fs::write(&path, b"0123").unwrap();
-    let (url, _) = serve_parts(99, 1);
-    assert!(matches!(get(&url), Err(FetchError::Range { .. })));
-    assert_eq!(fs::read(&path).unwrap(), b"0123", "what is there stays");
+    let (url, ranges) = serve_parts(99, 1);
+    assert_eq!(get(&url).unwrap(), 20);
+    assert_eq!(fs::read(&path).unwrap(), DOCUMENT);
+    assert_eq!(ranges.try_iter().collect::<Vec<_>>(), ["bytes=4-", ""]);
+
+    // What has come stays when nobody answers any more.
+    fs::write(&path, b"0123").unwrap();
+    let (url, _) = serve(vec![status("403 Forbidden")]);
+    assert!(matches!(get(&url), Err(FetchError::Status { status: 403, .. })));
+    assert_eq!(fs::read(&path).unwrap(), b"0123");
 }
 
 #[test]
