@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 
 /// A quick command on a busy host.
 const QUICK: Duration = Duration::from_secs(30);
+/// For an answer over HTTP: one that is off does not even refuse.
+const ANSWER: Duration = Duration::from_secs(5);
 const BRIDGE: &str = "br0";
 /// The host's address in it; nodes have others of the same /24.
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 1);
@@ -93,7 +95,7 @@ impl Network {
         );
         let mut command = self.command("bash");
         command.args(["-c", &script]);
-        let answer = child::run(command, QUICK)?;
+        let answer = child::run(command, ANSWER)?;
         let answer = String::from_utf8_lossy(&answer);
         Ok(answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
     }
