@@ -80,9 +80,10 @@ impl Presence {
         let old = self.store.get(&key).await.map_err(say)?;
         if let Some(entry) = &old {
             let known: Option<MachineInfo> = serde_json::from_slice(&entry.value).ok();
-            if known.is_none_or(|known| known.boot_id != self.info.boot_id) {
-                // Either this machine before its reboot, and then the key goes by itself, or
-                // another one.
+            let of_this_boot = known.is_some_and(|known| known.boot_id == self.info.boot_id);
+            // This machine before its reboot: no other has the lease's number on its disk.
+            let of_this_disk = entry.lease.is_some() && entry.lease == self.disk.lease();
+            if !of_this_boot && !of_this_disk {
                 return Err(format!(
                     "machine id {} is registered by another boot; if this stays so for longer than {} s, \
                      two machines have one machine id",

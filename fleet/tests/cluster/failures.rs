@@ -301,6 +301,29 @@ fn a_machine_that_boots_without_etcd_starts_what_it_was_told_last() {
 }
 
 #[test]
+fn a_machine_that_is_back_before_it_was_missed_starts_its_units_at_once() {
+    // Its old registration would outlast the test.
+    let settings = "agent_ttl=300s\nengine_grace=600s";
+    let mut machines = Machines::with(2, &cluster::testing::debian12(), settings);
+    machines.known();
+    for node in &machines.nodes {
+        machines.launch(&format!("on-{}.service", node.id), &format!("MachineID={}", node.id));
+    }
+    // Only under a live lease.
+    machines.launch("alone.service", "Global=true\nOnPartition=stop-after=60s");
+    let all = |machines: &Machines| machines.running().iter().all(|units| units.len() == 2);
+    machines.wait("all run", || all(&machines));
+    machines.nodes[1].power_off();
+    machines.nodes[1].start();
+    machines.wait("all run again", || all(&machines));
+    machines.wait("and are shown as they are", || {
+        machines.client().states().is_ok_and(|states| {
+            states.len() == 4 && states.iter().all(|state| state.systemd_active_state == "active")
+        })
+    });
+}
+
+#[test]
 fn a_second_machine_with_one_machine_id_is_not_let_in() {
     let mut machines = Machines::start(1);
     machines.launch("a.service", "");
