@@ -345,9 +345,10 @@ fn end_it(trial: &Trial, streams: &mut Streams<'_>) -> Result<Verdict, Failure> 
     }
     if trial.is_confirmed() {
         let word = keep(trial)?;
-        trial.end()?;
         streams.say(&word);
+        // Who waits for the end reads it then.
         conclude(&word);
+        trial.end()?;
         return Ok(Verdict::Yes);
     }
     let failed = match trial.departure()? {
