@@ -78,10 +78,12 @@ impl Presence {
         let key = Key::Info(self.id.clone());
         let path = self.store.path(&key);
         let old = self.store.get(&key).await.map_err(say)?;
+        let mut rebooted = false;
         if let Some(entry) = &old {
             let known: Option<MachineInfo> = serde_json::from_slice(&entry.value).ok();
             let of_this_boot = known.is_some_and(|known| known.boot_id == self.info.boot_id);
-            // This machine before its reboot: no other has the lease's number on its disk.
+            // This machine before its reboot, or a copy of its disk; of two copies the later one
+            // gets a lease that the other does not know, so they do not take turns.
             let of_this_disk = entry.lease.is_some() && entry.lease == self.disk.lease();
             if !of_this_boot && !of_this_disk {
                 return Err(format!(
@@ -91,14 +93,17 @@ impl Presence {
                     self.ttl.as_secs()
                 ));
             }
+            rebooted = !of_this_boot;
         }
-        let lease =
-            match old.as_ref().and_then(|entry| entry.lease).or_else(|| self.disk.lease()) {
-                Some(number) => self.store.client.lease_again(number, self.ttl).await,
-                None => self.store.client.lease(self.ttl).await,
-            }
-            .map_err(say)?;
-        self.disk.store_lease(lease.id());
+        let known = match &old {
+            Some(entry) => entry.lease.filter(|_| !rebooted),
+            None => self.disk.lease(),
+        };
+        let lease = match known {
+            Some(number) => self.store.client.lease_again(number, self.ttl).await,
+            None => self.store.client.lease(self.ttl).await,
+        }
+        .map_err(say)?;
         let value = serde_json::to_vec(&self.info).map_err(|error| error.to_string())?;
         let txn = match &old {
             Some(entry) => Txn::new().unchanged(entry),
@@ -113,6 +118,7 @@ impl Presence {
         if !done.done {
             return Err("somebody else registered under this machine id just now".to_string());
         }
+        self.disk.store_lease(lease.id());
         Ok(lease)
     }
 

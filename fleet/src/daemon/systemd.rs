@@ -185,8 +185,8 @@ impl Worker {
         }
     }
 
-    /// Does what is in hand. It stays there if the connection breaks, to be done again: nothing
-    /// that systemd is asked for does harm if it is asked twice.
+    /// Does what is in hand. It stays there if the connection breaks, to be done again. Asking
+    /// twice changes nothing, but for a unit that was started and has ended already: it runs again.
     async fn carry_out(&mut self, connection: &Connection) -> zbus::Result<()> {
         if let Some(command) = self.hand.clone() {
             self.command(connection, command).await?;

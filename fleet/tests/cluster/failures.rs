@@ -345,3 +345,21 @@ fn a_second_machine_with_one_machine_id_is_not_let_in() {
         machines.on("a.service") == [0] && machines.client().machines().is_ok()
     });
 }
+
+#[test]
+fn of_two_copies_of_a_disk_one_is_let_in_and_they_do_not_take_turns() {
+    let mut machines = Machines::start(2);
+    machines.nodes[1].terminate();
+    machines.nodes[1].copy_disk(&machines.nodes[0]);
+    machines.nodes[1].start();
+    let told = |machines: &Machines, node: usize| {
+        machines.nodes[node].client().machines().map_err(|error| error.to_string())
+    };
+    machines.wait("the earlier one is told", || {
+        told(&machines, 0).is_err_and(|why| why.contains("two machines have one machine id"))
+            && told(&machines, 1).is_ok()
+    });
+    machines.stays("it stays so", Duration::from_secs(7), || {
+        told(&machines, 0).is_err() && told(&machines, 1).is_ok()
+    });
+}

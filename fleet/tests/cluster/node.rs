@@ -58,6 +58,13 @@ impl Node {
         std::fs::write(self.folder.join("etc/machine-id"), id).expect("written");
     }
 
+    /// Its disk becomes a copy of another's.
+    pub(crate) fn copy_disk(&self, of: &Node) {
+        self.give_id(&of.id);
+        let copy = std::fs::copy(of.folder.join("state/lease"), self.folder.join("state/lease"));
+        copy.expect("copied");
+    }
+
     pub(crate) fn start(&mut self) {
         let config = self.folder.join("fleet.conf");
         let text = format!(
